@@ -1,0 +1,41 @@
+"""understudy: turn a log of past decisions into a better policy, and prove it before it goes live.
+
+The front door. Nothing is imported until a name is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_DOOR = {
+    "Problem": "understudy.core.problem:Problem",
+    "Steps": "understudy.core.steps:Steps",
+    "UnderstudyError": "understudy.core.errors:UnderstudyError",
+    "MemoryDataset": "understudy.data.dataset:MemoryDataset",
+    "open_dataset": "understudy.data.dataset:open_dataset",
+    "identify": "understudy.data.identify:identify",
+    "ingest": "understudy.data.ingest:ingest",
+    "join": "understudy.data.join:join",
+    "find": "understudy.core.registry:find",
+    "load_policy": "understudy.models.policy_file:load_policy",
+    "evaluate": "understudy.ope.evaluate:evaluate",
+    "audit": "understudy.ope.audit:audit",
+    "gate": "understudy.gate:gate",
+    "demo": "understudy.runs.demo:demo",
+}
+
+__all__ = ["__version__", *_DOOR]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DOOR:
+        raise AttributeError(f"understudy has no {name!r}; it has: {', '.join(_DOOR)}")
+    module, attribute = _DOOR[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,116 @@
+"""What an estimator reads, what it sums to, and what is reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from understudy.core.steps import Steps
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that an estimator may read about one target policy; computed once, shared by all estimators."""
+
+    steps: Steps
+    discount: float  # γ of the problem; 1 never matters in a bandit
+    ratio: np.ndarray  # f64[n] ρ = π(a|x) / b(a|x)
+    q: np.ndarray | None = None  # f64[n] Q̂(x, a), out-of-fold by unit
+    v: np.ndarray | None = None  # f64[n] Σ_a π(a|x) Q̂(x, a), from the same fold
+    match: np.ndarray | None = None  # bool[n] the logged action is a most probable one of the target
+    density_ratio: np.ndarray | None = None  # f64[n]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Terms summed into K blocks of units; ``a + b`` is the whole, whatever the order or the partition."""
+
+    sums: np.ndarray  # f64[K, p]
+    counts: np.ndarray  # f64[K] episodes in each block
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(self.sums + other.sums, self.counts + other.counts)
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A value with its interval, in units of reward; never a bare float.
+
+    ``low`` and ``high`` are None where the data cannot carry an interval of that method; ``notes`` then say why.
+    """
+
+    target: str  # a policy, or a difference "a - b"
+    estimator: str
+    value: float
+    std_error: float | None
+    low: float | None
+    high: float | None
+    level: float
+    method: str  # "jackknife", "bootstrap", "studentised", "empirical_bernstein", "betting"
+    n_episodes: int
+    n_units: int
+    ess: float
+    max_weight_share: float
+    matched: int
+    segment: str = ""  # "" = everybody, else "feature=value"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether the data could not carry an interval."""
+        return self.low is None or self.high is None
+
+
+class Lift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The gate's evidence that a candidate beats the incumbent: an e-process on the paired difference.
+
+    Rewards are scaled to [0, 1] by the problem's reward_range. ``log_e`` is the natural logarithm of the e-process
+    at the end of the log, ``peak_log_e`` its maximum over all prefixes; under "no lift" the chance that the peak
+    ever reaches ln(1/α) is at most α (Ville).
+    """
+
+    candidate: str
+    incumbent: str
+    n: int
+    margin: float  # smallest lift worth shipping, in units of reward; negative = non-inferiority
+    log_e: float
+    peak_log_e: float
+    mean: float  # IPS mean of the paired difference, in units of reward
+    low: float  # anytime-valid lower bound of the difference at the rules' level, in units of reward
+    second_moment: float  # E D² of the scaled difference: what the planner's forecast needs
+    parts: dict[str, float] = {}  # final log e-value of each averaged process
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing the gate looked at."""
+
+    name: str
+    observed: float | str | None
+    threshold: float | str | None
+    passed: bool
+    why: str
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """ship, hold, not_enough_evidence (with the further decisions needed) or refused. Never "ship" by absence."""
+
+    outcome: str
+    candidate: str
+    incumbent: str
+    checks: tuple[Check, ...]
+    reason: str
+    needed: int | None = None  # further decisions of the same kind, where more would help
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing an audit found wrong with a log: which rows, what it does to estimates, how to cure it."""
+
+    name: str
+    severity: str  # "refuse" (no estimate may be trusted) or "warn"
+    rows: int
+    first: str  # the first offender, as a person would look it up
+    observed: str
+    effect: str
+    cure: str
+    p_value: float | None = None

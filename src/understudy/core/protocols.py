@@ -1,0 +1,153 @@
+"""The seams: what a dataset, a policy, a learner, an estimator, an environment and a store must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Protocol, runtime_checkable
+
+import numpy as np
+
+from understudy.core.evidence import Evidence
+from understudy.core.problem import Problem
+from understudy.core.steps import Steps, Transitions
+
+
+@dataclass(frozen=True)
+class State:
+    """A policy or model at rest: its registered name, plain JSON, and named arrays. ``models.load`` inverts it."""
+
+    kind: str
+    config: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def nest(self, prefix: str) -> dict[str, np.ndarray]:
+        """The arrays under ``prefix.``, for a state that holds another."""
+        return {f"{prefix}.{name}": array for name, array in self.arrays.items()}
+
+
+@dataclass(frozen=True)
+class JoinRules:
+    """When outcomes count, as the join applied it. Times in seconds; ``as_of`` is microseconds since 1970 UTC."""
+
+    window: float
+    backward: float
+    as_of: int
+
+
+@runtime_checkable
+class LoggedDataset(Protocol):
+    """Logged decisions behind a protocol; may be larger than memory."""
+
+    problem: Problem
+    fingerprint: str  # hash of content
+    n_steps: int
+    n_episodes: int
+    rules: JoinRules | None
+
+    def scan(self, max_steps: int = 65_536) -> Iterator[Steps]:
+        """All steps in order, in batches that never cut an episode."""
+        ...
+
+    def sample(self, size: int, rng: np.random.Generator) -> Transitions:
+        """``size`` transitions drawn with replacement."""
+        ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A rule for acting, with its probabilities. Stateless: randomness is an argument. NumPy only."""
+
+    def prob(self, context: np.ndarray, action: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
+        """π(a|x) of given actions. context f32[n, d], action i32[n] or f32[n, q] → f64[n]."""
+        ...
+
+    def act(
+        self, context: np.ndarray, rng: np.random.Generator, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw an action per row. → (action i32[n] or f32[n, q], its π(a|x) f64[n])."""
+        ...
+
+    def state(self) -> State:
+        """Everything ``models.load`` needs to make this policy again."""
+        ...
+
+
+@runtime_checkable
+class DiscretePolicy(Policy, Protocol):
+    """A policy over k named actions."""
+
+    def probs(self, context: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
+        """π(·|x): f32[n, d] → f64[n, k]; rows sum to 1, and are 0 where ``allowed`` bool[n, k] is False."""
+        ...
+
+
+Progress = Callable[[str, Mapping[str, float]], None]
+
+
+def quiet(stage: str, figures: Mapping[str, float]) -> None:
+    """The Progress that says nothing."""
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """Data → Policy. A frozen dataclass whose fields are its hyper-parameters."""
+
+    def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet) -> Policy: ...
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """A formula: terms per episode, and a smooth value of their means. A frozen dataclass of hyper-parameters."""
+
+    needs: frozenset[str]  # ⊆ {"propensity", "q", "match", "density_ratio"}
+
+    def terms(self, e: Evidence) -> np.ndarray:
+        """f64[m, p], one row per episode."""
+        ...
+
+    def value(self, mean: np.ndarray) -> float | np.ndarray:
+        """[..., p] → [...]: the estimate, smooth in its input; broadcasts over leading axes."""
+        ...
+
+
+@dataclass(frozen=True)
+class View:
+    """What an environment shows before acting: context f32[w, d] and allowed bool[w, k] (None = all)."""
+
+    context: np.ndarray
+    allowed: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What an environment gives back after acting, for w parallel episodes."""
+
+    outcomes: np.ndarray  # f64[w, o]
+    reward: np.ndarray  # f64[w]
+    terminated: np.ndarray  # bool[w]
+    truncated: np.ndarray  # bool[w]
+
+
+@runtime_checkable
+class Environment(Protocol):
+    """A world to act in, vectorised over w parallel episodes. ``true_value(policy)`` where it is known."""
+
+    problem: Problem
+
+    def reset(self, rng: np.random.Generator, w: int) -> View: ...
+
+    def step(self, action: np.ndarray) -> tuple[View, Feedback]: ...
+
+
+class Store(Protocol):
+    """Moves bytes by key; knows nothing of what they mean. Keys are relative paths with ``/``.
+
+    Safe for concurrent writers: ``put`` is atomic and never overwrites (StoreError if the key is taken).
+    """
+
+    def open(self, key: str) -> BinaryIO: ...
+
+    def put(self, key: str, body: BinaryIO) -> None: ...
+
+    def list(self, prefix: str) -> Iterator[str]: ...

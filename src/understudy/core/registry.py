@@ -1,0 +1,75 @@
+"""Names to things: a literal table per room, then entry points of other packages.
+
+No decorators and no import side effects: a table maps a name to ``"module:attribute"``, and nothing is imported
+before the name is asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from understudy.core.errors import ConfigError
+
+# Where each kind of thing keeps its table: "module:TABLE".
+TABLES: Mapping[str, str] = {
+    "learners": "understudy.learners:LEARNERS",
+    "estimators": "understudy.ope.estimators:ESTIMATORS",
+    "envs": "understudy.envs:ENVS",
+    "models": "understudy.models:MODELS",
+    "importers": "understudy.data.importers:IMPORTERS",
+    "audits": "understudy.ope.audit:AUDITS",
+}
+
+# Optional packages and the extra that brings each.
+EXTRAS: Mapping[str, str] = {
+    "jax": "learn", "optax": "learn", "equinox": "learn", "gymnasium": "gym", "optuna": "tune", "onnx": "onnx",
+    "pyspark": "spark", "vowpalwabbit": "vw", "boto3": "aws", "obstore": "aws", "psycopg": "postgres",
+}  # fmt: skip
+
+
+def table(kind: str) -> dict[str, str]:
+    """All names of a kind: the room's own table, then entry points ``understudy.<kind>``. A clash is an error."""
+    if kind not in TABLES:
+        raise unknown("kind of thing", kind, TABLES)
+    module, attribute = TABLES[kind].split(":")
+    found = dict(getattr(importlib.import_module(module), attribute))
+    for point in entry_points(group=f"understudy.{kind}"):
+        if point.name in found:
+            raise ConfigError(
+                f"two {kind} are called {point.name!r}: {found[point.name]} and {point.value}",
+                "Which one a config means would depend on the order of installation.",
+                "Rename the entry point of the third-party package, or uninstall it.",
+                field=point.name,
+            )
+        found[point.name] = point.value
+    return found
+
+
+def find(kind: str, name: str) -> Any:
+    """The thing of that kind and name, imported now. Unknown names list the nearest; missing extras say the cure."""
+    entries = table(kind)
+    if name not in entries:
+        raise unknown(kind.rstrip("s"), name, entries)
+    module, attribute = entries[name].split(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        raise ConfigError(
+            f"{kind.rstrip('s')} {name!r} needs the package {package!r}, which is not installed",
+            hint=f'pip install "understudy[{EXTRAS[package]}]"',
+            field=name,
+        ) from error
+
+
+def unknown(what: str, name: str, known: Mapping[str, Any] | list[str] | tuple[str, ...]) -> ConfigError:
+    """The error for a name nobody knows, with the nearest names that somebody does."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:12]
+    return ConfigError(f"unknown {what} {name!r}", hint=f"Did you mean: {', '.join(near)}?", field=name)
