@@ -27,7 +27,23 @@ _DOOR = {
     "demo": "understudy.runs.demo:demo",
 }
 
-__all__ = ["__version__", *_DOOR]
+__all__ = [
+    "MemoryDataset",
+    "Problem",
+    "Steps",
+    "UnderstudyError",
+    "__version__",
+    "audit",
+    "demo",
+    "evaluate",
+    "find",
+    "gate",
+    "identify",
+    "ingest",
+    "join",
+    "load_policy",
+    "open_dataset",
+]
 
 
 def __getattr__(name: str) -> Any:

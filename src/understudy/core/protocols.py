@@ -151,3 +151,21 @@ class Store(Protocol):
     def put(self, key: str, body: BinaryIO) -> None: ...
 
     def list(self, prefix: str) -> Iterator[str]: ...
+
+
+@runtime_checkable
+class ValueModel(Protocol):
+    """A fitted Q̂: context → expected reward of every action. NumPy only; arrays and JSON at rest."""
+
+    def values(self, context: np.ndarray) -> np.ndarray:
+        """f32[n, d] → f64[n, k]."""
+        ...
+
+    def state(self) -> State: ...
+
+
+@runtime_checkable
+class Regressor(Protocol):
+    """Steps → ValueModel. A frozen dataclass of hyper-parameters; used for Q̂ in evaluation and by direct learners."""
+
+    def fit(self, steps: Steps, problem: Problem, *, seed: int, weight: np.ndarray | None = None) -> ValueModel: ...

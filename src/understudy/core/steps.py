@@ -75,7 +75,7 @@ class Steps:
 _PER_EPISODE = frozenset({"starts", "unit", "final_context"})
 
 
-def _take(column, rows):  # noqa: ANN001, ANN202 - array, Origin or None alike
+def _take(column, rows):
     if column is None:
         return None
     return column.take(rows) if isinstance(column, Origin) else column[rows]
