@@ -1,0 +1,57 @@
+"""What a verb prints: a few lines for a person, or one JSON object; the artifact's path last, so that verbs pipe."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from understudy.core.errors import ConfigError, UnderstudyError
+
+VERDICT_CODES = {"ship": 0, "hold": 3, "not_enough_evidence": 4, "refused": 5}
+
+
+@dataclass(frozen=True)
+class Said:
+    """The result of a verb: lines to read, the same as data, the artifact's path, and the exit code."""
+
+    lines: list[str] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    path: str = ""
+    code: int = 0
+
+
+def say(said: Said, *, json: bool) -> None:
+    """Print it, and leave with its exit code."""
+    if json:
+        payload = {**said.data, "path": said.path} if said.path else said.data
+        sys.stdout.write(msgspec.json.encode(payload, enc_hook=str).decode() + "\n")
+    else:
+        for line in said.lines:
+            print(line)
+        if said.path:
+            print(said.path)
+    if said.code:
+        raise SystemExit(said.code)
+
+
+def fail(error: UnderstudyError, *, json: bool) -> int:
+    """Print an error in its one shape; 2 for usage and settings, 1 for everything else."""
+    if json:
+        sys.stdout.write(msgspec.json.encode(error.as_dict()).decode() + "\n")
+    else:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    return 2 if isinstance(error, ConfigError) else 1
+
+
+def table(rows: list[list[str]], head: list[str]) -> list[str]:
+    """Aligned columns: the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+
+    def line(cells: list[str]) -> str:
+        pads = [cells[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:])]
+        return "  ".join(pads).rstrip()
+
+    return [line(head), line(["-" * width for width in widths]), *(line(row) for row in rows)]
