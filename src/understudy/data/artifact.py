@@ -1,0 +1,160 @@
+"""An artifact is a folder: files, and a ``manifest.json`` that names and hashes them. Whole or absent, never half."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from understudy.core.errors import StoreError
+from understudy.core.manifest import Manifest
+
+MANIFEST = "manifest.json"
+
+Fill = Callable[[Path], Mapping[str, int] | None]
+
+
+def write_artifact(
+    folder: str | Path, manifest_without_files: Manifest, fill: Fill, *, replace: bool = False
+) -> Manifest:
+    """Fill a hidden sibling folder, hash its files, write the manifest last, rename into place.
+
+    Args:
+        folder: where the artifact shall lie; its parents are made.
+        manifest_without_files: what went in. Its ``recipe`` decides whether the work is already done.
+        fill: writes the files into the folder it is given; may return counts, which go into the manifest.
+        replace: put this artifact in the place of one made from another recipe.
+
+    Raises:
+        StoreError: the folder holds something else. Whatever ``fill`` raises passes through and nothing is left behind.
+    """
+    folder = Path(folder)
+    done = _already(folder, manifest_without_files, replace)
+    if done is not None:
+        return done
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
+    partial.mkdir()
+    try:
+        counts = fill(partial)
+        manifest = msgspec.structs.replace(
+            manifest_without_files,
+            files=_hash_files(partial),
+            counts=dict(manifest_without_files.counts) | dict(counts or {}),
+        )
+        _write_durably(partial / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest, order="sorted")) + b"\n")
+        _sync_folders(partial)
+        _move(partial, folder, replace)
+        _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return manifest
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """The manifest of an artifact folder; StoreError if there is none or it is damaged."""
+    path = Path(folder) / MANIFEST
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(
+            f"{folder} is not an artifact: it has no {MANIFEST}",
+            "Only a finished artifact has one; it is written last.",
+            "Check the path, or make the artifact again.",
+            field=str(folder),
+        ) from None
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"{path} is damaged: {error}", hint="Make the artifact again.", field=str(path)) from error
+
+
+def verify_artifact(folder: str | Path) -> Manifest:
+    """Hash every file again and compare with the manifest; StoreError names the first file that differs."""
+    folder, manifest = Path(folder), read_manifest(folder)
+    found = _hash_files(folder)
+    found.pop(MANIFEST, None)
+    for name in sorted(manifest.files.keys() | found.keys()):
+        expected, actual = manifest.files.get(name), found.get(name)
+        if expected != actual:
+            state = "is missing" if actual is None else "is not in the manifest" if expected is None else "was changed"
+            raise StoreError(
+                f"{folder / name} {state}",
+                f"Artifact {manifest.id} no longer is what its manifest says, so nothing made from it can be trusted.",
+                "Make the artifact again from its parents.",
+                field=name,
+            )
+    return manifest
+
+
+def _already(folder: Path, wanted: Manifest, replace: bool) -> Manifest | None:
+    if not folder.exists():
+        return None
+    if folder.is_dir() and not any(folder.iterdir()):
+        return None
+    if (folder / MANIFEST).exists():
+        found = read_manifest(folder)
+        if found.recipe == wanted.recipe:
+            return found
+        what = f"{folder} already holds another {found.kind} ({found.id})"
+    elif replace:  # something that is no artifact is never deleted, whatever was asked
+        raise StoreError(f"{folder} holds files that are not an artifact", hint="Give another folder.")
+    else:
+        what = f"{folder} is in use and holds no artifact"
+    if replace:
+        return None
+    raise StoreError(
+        what,
+        "Writing over it would break the lineage of everything made from it.",
+        "Give another folder, or ask for it to be replaced (replace=True, --replace).",
+        field=str(folder),
+    )
+
+
+def _move(partial: Path, folder: Path, replace: bool) -> None:
+    aside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.old"
+    if replace and folder.exists() and any(folder.iterdir()):
+        os.rename(folder, aside)
+    try:
+        os.rename(partial, folder)
+    except OSError as error:
+        if aside.exists():
+            os.rename(aside, folder)
+        raise StoreError(
+            f"{folder} appeared while it was being written", hint="Another process made it; look at what it holds."
+        ) from error
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _hash_files(folder: Path) -> dict[str, str]:
+    """sha256 of every file below ``folder``, by relative path; each file is flushed to disk on the way."""
+    hashes = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        with path.open("rb") as file:
+            hashes[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+    return hashes
+
+
+def _write_durably(path: Path, body: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folders(root: Path) -> None:
+    for folder in [root, *(p for p in root.rglob("*") if p.is_dir())]:
+        _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
