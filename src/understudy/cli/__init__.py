@@ -1,0 +1,34 @@
+"""The command line: thin verbs over ``runs``. One sentence in two voices, library and shell."""
+
+from __future__ import annotations
+
+import sys
+
+from understudy.cli import chain, events, look, proof  # noqa: F401 - each module adds its verbs to the app
+from understudy.cli.app import app
+from understudy.cli.output import fail
+from understudy.core.errors import UnderstudyError
+
+__all__ = ["app", "main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb. 0 ok · 1 failure · 2 usage · 3 hold · 4 not enough evidence · 5 refused."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        code = app(arguments, prog_name="understudy", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except UnderstudyError as error:
+        return fail(error, json="--json" in arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except Exception as error:  # click's usage errors, whichever click typer brings along
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            print(f"usage: {error.format_message()}\n  understudy --help lists the verbs.", file=sys.stderr)
+            return 2
+        raise
+
+
+def run() -> None:
+    """Entry point of the ``understudy`` script."""
+    raise SystemExit(main())

@@ -1,0 +1,32 @@
+"""The app, and the options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="understudy",
+    help="Turns a log of past decisions into a better policy, and proves that it is better before it goes live.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+To = Annotated[Path, typer.Option("--to", help="Folder of the artifact to write.")]
+On = Annotated[Path, typer.Option("--on", help="Dataset artifact, made by join.")]
+Home = Annotated[Path, typer.Option("--home", help="Folder of the ledger and of promoted policies.")]
+Settings = Annotated[list[str] | None, typer.Argument(help="Settings, each key=value.", show_default=False)]
+
+HOME = Path(".understudy")
+
+
+@app.callback()
+def root() -> None:
+    """Turns a log of past decisions into a better policy, and proves that it is better before it goes live."""

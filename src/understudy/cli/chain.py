@@ -1,0 +1,94 @@
+"""Verbs from data to estimates: train, evaluate, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from understudy.cli.app import HOME, DryRun, Home, Json, On, Seed, Settings, To, app
+from understudy.cli.output import Said, say
+
+Runs = Annotated[list[str], typer.Argument(help="Policy artifacts, made by train.")]
+Against = Annotated[str, typer.Option(help="The incumbent: logged, an alias such as production, or an artifact.")]
+
+
+@app.command()
+def train(
+    learner: Annotated[str, typer.Argument(help="A registered learner: direct, ipw, lin_ucb, lin_ts, …")],
+    settings: Settings = None,
+    *,
+    on: On,
+    to: To,
+    slice: Annotated[str, typer.Option(help="Which slice to learn from: train, select, gate or all.")] = "train",
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Learn a policy from a dataset.
+
+    Example: understudy train direct --on data --to runs/trees model=forest
+    """
+    from understudy.runs.settings import parse_overrides
+    from understudy.runs.train import recipe, train
+
+    given = parse_overrides(settings or [])
+    if dry_run:
+        plan = recipe(learner, on, given, seed=seed, slice=slice).config
+        return say(Said([f"{key}: {value}" for key, value in plan.items()], plan), json=json)
+    manifest = train(learner, on=on, to=to, settings=given, slice=slice, seed=seed)
+    lines = [f"{learner} learned from {manifest.counts['decisions']} decisions (slice {slice})"]
+    return say(Said(lines, {"id": manifest.id, "config": manifest.config}, str(to)), json=json)
+
+
+@app.command()
+def evaluate(
+    runs: Runs,
+    *,
+    on: On,
+    estimators: Annotated[str, typer.Option("--with", help="Estimators, comma-separated.")] = "ips,snips,dr",
+    against: Against = "logged",
+    by: Annotated[str, typer.Option(help="A feature to cut segments by.")] = "",
+    q: Annotated[str, typer.Option(help="Reward model of the doubly robust estimators.")] = "ridge",
+    method: Annotated[str, typer.Option(help="Kind of interval.")] = "jackknife",
+    level: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
+    slice: Annotated[str, typer.Option(help="Which slice to evaluate on.")] = "select",
+    to: Annotated[Path | None, typer.Option("--to", help="Folder for the estimates artifact.")] = None,
+    home: Home = HOME,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Estimate what policies would have earned, each with its interval, and their paired differences.
+
+    Example: understudy evaluate runs/trees runs/zero --on data --with ips,snips,dr --against logged
+    """
+    from understudy.runs.assess import Assessment, assess, estimate_lines
+
+    how = Assessment(tuple(estimators.split(",")), against, by or None, q, method, level, slice, seed)
+    estimates, path = assess(runs, on=on, how=how, home=home, to=to)
+    say(Said(estimate_lines(estimates), {"estimates": estimates}, str(path or "")), json=json)
+
+
+@app.command()
+def report(
+    runs: Runs,
+    *,
+    on: On,
+    to: To,
+    against: Against = "logged",
+    estimators: Annotated[str, typer.Option("--with", help="Estimators, comma-separated.")] = "ips,snips,dr",
+    home: Home = HOME,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Write a self-contained HTML page: verdicts in plain words, estimates, overlap, audit, lineage.
+
+    Example: understudy report runs/trees runs/zero --on data --to report
+    """
+    from understudy.runs.assess import Assessment
+    from understudy.runs.gather import write
+
+    how = Assessment(tuple(estimators.split(",")), against, seed=seed)
+    page = write(runs, on=on, how=how, home=home, to=to)
+    say(Said([], {"report": str(page)}, str(page)), json=json)

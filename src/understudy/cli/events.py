@@ -1,0 +1,97 @@
+"""Verbs that bring data in: simulate, identify, ingest, join."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from understudy.cli.app import DryRun, Json, Seed, Settings, To, app
+from understudy.cli.output import Said, say
+
+Sources = Annotated[list[Path], typer.Argument(help="Files: JSON lines, CSV or Parquet.")]
+
+
+@app.command()
+def simulate(
+    env: Annotated[str, typer.Argument(help="A registered environment: digits, shuttle, bandit, …")],
+    settings: Settings = None,
+    *,
+    to: To,
+    behavior: Annotated[str, typer.Option("--with", help="Policy artifact, or uniform, or warm.")] = "warm",
+    decisions: Annotated[int, typer.Option(help="How many decisions to log.")] = 10_000,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Let a policy act in an environment whose truth is known, and write the raw log it would leave.
+
+    Example: understudy simulate digits --decisions 20000 --to raw
+    """
+    from understudy.runs.settings import parse_overrides
+    from understudy.runs.simulate import simulate as run
+
+    made = run(env, parse_overrides(settings or []), behavior=behavior, n=decisions, seed=seed, to=to)
+    say(Said(made.lines(), made.as_dict(), str(to)), json=json)
+
+
+@app.command()
+def identify(
+    sources: Sources,
+    *,
+    to: Annotated[Path, typer.Option("--to", help="The problem file to draft.")] = Path("problem.yaml"),
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Draft the problem from a log: features, actions, outcomes, reward, unit. A person then edits it.
+
+    Example: understudy identify raw/decisions.jsonl raw/outcomes.jsonl --to problem.yaml
+    """
+    from understudy.runs.bring import draft
+
+    text, problem, notes = draft(sources, None if dry_run else to)
+    lines = [text.rstrip()] if dry_run else [f"note: {note}" for note in notes]
+    say(Said(lines, {"problem": problem, "notes": notes}, "" if dry_run else str(to)), json=json)
+
+
+@app.command()
+def ingest(
+    sources: Sources,
+    *,
+    to: To,
+    problem: Annotated[Path | None, typer.Option(help="Problem file; importers draft their own.")] = None,
+    layout: Annotated[
+        str, typer.Option("--as", help="events, or an importer: open_bandit, vw_dsjson, sapr, …")
+    ] = "events",
+    options: Annotated[list[str] | None, typer.Option("--set", help="Importer option key=value.")] = None,
+    json: Json = False,
+) -> None:
+    """Validate a log once, at the door. Bad rows go to quarantine with a reason each; counts reconcile.
+
+    Example: understudy ingest raw/decisions.jsonl raw/outcomes.jsonl --problem problem.yaml --to logs
+    """
+    from understudy.runs.bring import bring
+    from understudy.runs.settings import parse_overrides
+
+    brought = bring(sources, layout=layout, problem=problem, options=parse_overrides(options or []), to=to)
+    say(Said(brought.lines, brought.data, str(to)), json=json)
+
+
+@app.command()
+def join(
+    logs: Annotated[Path, typer.Argument(help="Log artifact, made by ingest.")],
+    *,
+    to: To,
+    window: Annotated[str, typer.Option(help="How long after a decision its outcomes count: 10m, 1h, 7d.")],
+    backward: Annotated[str, typer.Option(help="How long before a decision an outcome may be stamped.")] = "2m",
+    as_of: Annotated[str, typer.Option(help="The log is complete up to then (ISO 8601); default: its last time.")] = "",
+    json: Json = False,
+) -> None:
+    """Bring outcomes to their decisions. A decision is emitted only after its window has closed.
+
+    Example: understudy join logs --window 1h --to data
+    """
+    from understudy.runs.bring import bring_together
+
+    brought = bring_together(logs, window=window, backward=backward, as_of=as_of or None, to=to)
+    say(Said(brought.lines, brought.data, str(to)), json=json)

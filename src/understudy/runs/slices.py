@@ -1,0 +1,46 @@
+"""How a dataset is cut: by unit, the same for everybody, so that training, selection and proof never share a row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from understudy.core.errors import DataError, EvidenceError
+from understudy.core.registry import unknown
+from understudy.data.dataset import decision_hashes, open_dataset
+
+# Shares of [0, 1) by unit hash, in order. docs/adr/0002 says why they are fixed.
+SHARES = {"train": 0.5, "select": 0.2, "gate": 0.3}
+
+
+def open_slice(path: str | Path, name: str) -> Any:
+    """The slice ``train``, ``select``, ``gate`` or ``all`` of the dataset at ``path``: a LoggedDataset.
+
+    Raises: ConfigError on another name; DataError if the slice holds nothing.
+    """
+    data = open_dataset(path)
+    if name == "all":
+        return data
+    if name not in SHARES:
+        raise unknown("slice", name, [*SHARES, "all"])
+    part = data.split(SHARES)[name]
+    if part.n_steps == 0:
+        raise DataError(
+            f"slice {name!r} of {path} is empty: the dataset has {data.n_steps} decisions",
+            "Nothing can be learned or estimated from nothing.",
+            "Join more of the log, or use --slice all and another dataset for the other steps.",
+        )
+    return part
+
+
+def refuse_overlap(policy: str, trained_on: np.ndarray, data: Any, purpose: str) -> None:
+    """EvidenceError if the policy was trained on any decision of ``data``: it would be judged on its own homework."""
+    shared = int(np.isin(decision_hashes(data), trained_on).sum())
+    if shared:
+        raise EvidenceError(
+            f"{policy} was trained on {shared} of the {data.n_steps} decisions that are to {purpose} it",
+            "A policy looks better on the data it was fitted to than it is.",
+            "Train on --slice train and leave the other slices alone, or bring data the policy has not seen.",
+        )

@@ -1,0 +1,91 @@
+"""A learner's name and a dataset in; a policy artifact out, which carries the rows it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from understudy import __version__
+from understudy.core.errors import StoreError
+from understudy.core.manifest import Manifest, Parent
+from understudy.core.protocols import Policy, Progress, quiet
+from understudy.data.artifact import read_manifest, write_artifact
+from understudy.data.dataset import decision_hashes
+from understudy.models.policy_file import load_policy, save_policy
+from understudy.runs.settings import learner
+from understudy.runs.slices import SHARES, open_slice
+
+ROWS = "trained_on.safetensors"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A policy artifact, opened."""
+
+    name: str
+    policy: Policy
+    manifest: Manifest
+    trained_on: np.ndarray | None  # u64[n] sorted hashes of the decisions it was fitted to; None = nobody knows
+
+
+def recipe(name: str, on: str | Path, settings: Mapping[str, Any], *, seed: int, slice: str) -> Manifest:
+    """The manifest of what would be trained: settings resolved, nothing run."""
+    parent = read_manifest(on)
+    resolved = {"learner": name, "settings": asdict(learner(name, settings)), "slice": slice, "shares": SHARES}
+    return Manifest(
+        kind="policy",
+        problem_hash=parent.problem_hash,
+        parents=(Parent(id=parent.id, kind=parent.kind),),
+        config=resolved,
+        seed=seed,
+        code_version=__version__,
+    )
+
+
+def train(
+    name: str,
+    *,
+    on: str | Path,
+    to: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    slice: str = "train",
+    seed: int = 0,
+    progress: Progress = quiet,
+) -> Manifest:
+    """Fit a learner on one slice of a dataset and write the policy artifact ``to``.
+
+    Args:
+        name: of a learner; ``settings`` are its hyper-parameters, strict.
+        on: a dataset artifact.
+        slice: ``train`` unless you know better; the gate refuses a policy that has seen the rows it is judged by.
+
+    Returns: the artifact's manifest; the same recipe in the same folder is returned without training again.
+    """
+
+    def fill(folder: Path) -> dict[str, int]:
+        data = open_slice(on, slice)
+        policy = learner(name, settings or {}).fit(data, seed=seed, progress=progress)
+        save_policy(policy, folder, problem=data.problem)
+        save_file({"decisions": decision_hashes(data)}, folder / ROWS)
+        return {"decisions": data.n_steps}
+
+    return write_artifact(to, recipe(name, on, settings or {}, seed=seed, slice=slice), fill)
+
+
+def open_policy(folder: str | Path) -> Trained:
+    """A policy artifact with its lineage. Raises: StoreError if the folder holds another kind, or is damaged."""
+    manifest = read_manifest(folder)
+    if manifest.kind != "policy":
+        raise StoreError(
+            f"{folder} is a {manifest.kind}, not a policy",
+            hint="Make one with: understudy train LEARNER --on DATA --to FOLDER",
+            field=str(folder),
+        )
+    rows = Path(folder) / ROWS
+    trained_on = load_file(rows)["decisions"] if rows.exists() else None
+    return Trained(Path(folder).name, load_policy(folder), manifest, trained_on)
