@@ -1,0 +1,6 @@
+"""Worlds to act in whose truth is known; ``rollout`` turns a policy in a world into a log."""
+
+ENVS = {
+    "digits": "understudy.envs.classification:digits",
+    "shuttle": "understudy.envs.shuttle:shuttle",
+}

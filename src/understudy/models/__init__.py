@@ -1,0 +1,31 @@
+"""Context to numbers, NumPy only: feature maps, value models, policies, and the file that holds them.
+
+``MODELS`` are the regressors and classifiers a user names; ``STATES`` are the kinds that ``load`` rebuilds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+MODELS = {
+    "ridge": "understudy.models.ridge:Ridge",
+}
+
+STATES = {
+    "feature_map": "understudy.models.feature_map:FeatureMap",
+    "uniform": "understudy.models.policies:Uniform",
+    "fixed": "understudy.models.policies:Fixed",
+    "explore": "understudy.models.policies:Explore",
+    "mixture": "understudy.models.policies:Mixture",
+    "linear": "understudy.models.ridge:LinearModel",
+}
+
+
+def load(state: Any) -> Any:
+    """The policy or model that ``state`` describes; its kind must be registered.
+
+    Raises: StoreError if the kind is unknown, or the state is not what that kind writes.
+    """
+    from understudy.models.state import revive
+
+    return revive(state)

@@ -1,0 +1,38 @@
+"""From a name and options to a fitted model: strict about both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import msgspec
+
+from understudy.core.errors import ConfigError
+from understudy.core.protocols import LoggedDataset, Regressor, ValueModel
+from understudy.core.registry import find, unknown
+from understudy.core.steps import concat
+
+
+def make(name: str, options: Mapping[str, Any] | None = None) -> Any:
+    """The registered regressor or classifier ``name`` with these hyper-parameters.
+
+    Raises: ConfigError for an unknown name or option (with the nearest), or a value of the wrong type.
+    """
+    kind = find("models", name)
+    known = [item.name for item in fields(kind)]
+    for option in options or {}:
+        if option not in known:
+            raise unknown(f"option of {name}", option, known)
+    try:
+        return msgspec.convert(dict(options or {}), kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def fit_data(regressor: Regressor, data: LoggedDataset, *, seed: int) -> ValueModel:
+    """The model of a whole dataset: batch by batch where the regressor can (``fit_scan``), else in memory."""
+    fit_scan = getattr(regressor, "fit_scan", None)
+    if fit_scan is not None:
+        return fit_scan(data.scan, data.problem, seed=seed)
+    return regressor.fit(concat(list(data.scan())), data.problem, seed=seed)
