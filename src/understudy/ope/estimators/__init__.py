@@ -1,0 +1,16 @@
+"""Estimators: one formula per file; a name in this table is all that a new one has to register."""
+
+ESTIMATORS = {
+    "ips": "understudy.ope.estimators.ips:IPS",
+    "clipped_ips": "understudy.ope.estimators.clipped_ips:ClippedIPS",
+    "snips": "understudy.ope.estimators.snips:SNIPS",
+    "dm": "understudy.ope.estimators.dm:DM",
+    "dr": "understudy.ope.estimators.dr:DR",
+    "sndr": "understudy.ope.estimators.sndr:SNDR",
+    "switch_dr": "understudy.ope.estimators.switch_dr:SwitchDR",
+    "switch": "understudy.ope.estimators.switch:Switch",
+    "dros": "understudy.ope.estimators.dros:DRos",
+    "sg_ips": "understudy.ope.estimators.sg_ips:SubGaussianIPS",
+    "sg_dr": "understudy.ope.estimators.sg_dr:SubGaussianDR",
+    "replay": "understudy.ope.estimators.replay:Replay",
+}

@@ -1,0 +1,212 @@
+"""From logged decisions and a target's probabilities to Evidence, and from Evidence to point values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+
+from understudy.core.errors import DataError, EvidenceError
+from understudy.core.evidence import Evidence
+from understudy.core.protocols import Estimator
+from understudy.core.steps import Steps, bandit_steps
+from understudy.ops.blocks import BLOCKS, totals
+
+CHUNK = 16_384  # rows whose columns stay in a core's cache together
+SLACK = 1e-6  # how far a row of probabilities may be from 1
+
+
+def from_arrays(
+    action: np.ndarray,
+    reward: np.ndarray,
+    propensity: np.ndarray | None,
+    probs: np.ndarray,
+    q: np.ndarray | None = None,
+    *,
+    unit: np.ndarray | None = None,
+) -> Evidence:
+    """Evidence about one target from plain arrays; every row is a one-step episode.
+
+    Args:
+        action: logged action, index in [0, k) [n].
+        reward: [n].
+        propensity: behavior probability of the logged action, in (0, 1] [n]; None if the log has none.
+        probs: π(·|x) of the target [n, k]; rows sum to 1.
+        q: q̂(x, ·) [n, k], out-of-fold; None if no estimator needs it.
+        unit: who is independent of whom [n]; None = every row.
+    Raises:
+        DataError: shapes differ, an action is outside [0, k), probabilities are no probabilities.
+    """
+    n = len(reward)
+    shapes = {"action": np.shape(action), "propensity": np.shape(propensity) if propensity is not None else (n,)}
+    for name, shape in shapes.items():
+        if shape != (n,):
+            raise DataError(f"{name} has shape {shape}, but there are {n} rewards", field=name)
+    steps = bandit_steps(np.empty((n, 0), np.float32), action, reward, propensity, unit=unit)
+    return weigh(steps, probs, q)
+
+
+def weigh(steps: Steps, probs: np.ndarray, values: np.ndarray | None = None, discount: float = 1.0) -> Evidence:
+    """ρ = π(a|x)/b(a|x), q̂(x, a), v̂ = Σ_a π(a|x) q̂(x, a) and whether log and target agree, of a discrete target.
+
+    Args:
+        steps: logged decisions; without propensities ρ is NaN, and only estimators that need none may be used.
+        probs: π(·|x) [n, k].
+        values: q̂(x, ·) [n, k], or None.
+    Raises:
+        DataError: rows of ``probs`` are no probabilities, an action is outside [0, k), a weight is not finite.
+    """
+    n, k = steps.n, _width(steps, probs, values)
+    chance, match = np.empty(n), np.empty(n, bool)
+    q = v = None if values is None else np.empty(n)
+    if values is not None:
+        v = np.empty(n)
+    ones = np.ones(k)
+    for first in range(0, n, CHUNK):
+        part = slice(first, min(first + CHUNK, n))
+        pi = probs[part]
+        _check_probs(pi, ones, first)
+        index = np.arange(len(pi)) * k + steps.action[part]
+        np.take(pi, index, out=chance[part], mode="clip")
+        np.greater_equal(chance[part], _row_max(pi) * (1 - 1e-9), out=match[part])
+        if values is not None and q is not None and v is not None:
+            model = values[part]
+            np.take(model, index, out=q[part], mode="clip")
+            np.dot(pi * model, ones, out=v[part])
+    return Evidence(steps, discount, _ratio(chance, steps), q, v, match)
+
+
+def as_logged(steps: Steps, discount: float = 1.0) -> Evidence:
+    """Evidence about the behavior policy itself: ρ = 1 and q̂ = v̂ = r, so that every estimate is the mean reward."""
+    ones = np.ones(steps.n)
+    return Evidence(steps, discount, ones, steps.reward, steps.reward, np.ones(steps.n, bool))
+
+
+def densities(steps: Steps, density: np.ndarray, discount: float = 1.0) -> Evidence:
+    """Evidence about a target of which only π(a|x) of the logged action is known [n], such as a continuous one."""
+    return Evidence(steps, discount, _ratio(np.asarray(density, np.float64), steps))
+
+
+def rows(e: Evidence, part: slice) -> Evidence:
+    """A range of one-step episodes, as views."""
+    steps = e.steps
+    per_row = {f.name: getattr(steps, f.name)[part] for f in fields(Steps) if _sliceable(steps, f.name)}
+    starts = np.arange(len(per_row["reward"]) + 1)
+    short = replace(steps, **{**per_row, "starts": starts, "origin": None, "final_context": None})
+    columns = {name: getattr(e, name) for name in ("ratio", "q", "v", "match", "density_ratio")}
+    return replace(e, steps=short, **{k: None if c is None else c[part] for k, c in columns.items()})
+
+
+def point_values(e: Evidence, estimators: Mapping[str, Estimator], width: float = 1.0) -> dict[str, float]:
+    """Estimates without intervals, in one pass over the evidence.
+
+    Args:
+        e: evidence about one target.
+        estimators: name → estimator.
+        width: highest minus lowest possible reward; read by estimators that choose a threshold.
+    Raises:
+        EvidenceError: an estimator has no value here (no overlap), or cannot read longer episodes.
+    """
+    bandit = e.steps.m == e.steps.n
+    chunks = [rows(e, slice(at, at + CHUNK)) for at in range(0, e.steps.n, CHUNK)] if bandit else [e]
+    answer: dict[str, float] = {}
+    sums: dict[str, np.ndarray] = {}
+    for chunk in chunks:
+        for name, estimator in estimators.items():
+            part = estimator.terms(chunk).sum(0)
+            sums[name] = sums[name] + part if name in sums else part
+    for name, estimator in estimators.items():
+        if hasattr(estimator, "settle"):
+            estimator = estimator.settle(totals(estimator.terms(e), e.steps.unit, BLOCKS), width)  # type: ignore
+        answer[name] = float(estimator.value(sums[name] / e.steps.m))
+        if not np.isfinite(answer[name]):
+            raise no_overlap(name)
+    return answer
+
+
+def no_overlap(name: str, target: str = "the target") -> EvidenceError:
+    """The error for an estimate that does not exist because log and target share no action."""
+    return EvidenceError(
+        f"{name}: {target} would have taken none of the logged actions",
+        "The log says nothing about what would have happened, so there is no estimate.",
+        "Log some decisions with a policy that explores what the target does.",
+        field="targets",
+    )
+
+
+def check_needs(estimators: Sequence[tuple[str, Estimator]], e: Evidence) -> None:
+    """EvidenceError naming the first estimator whose needs the evidence does not meet."""
+    has = {
+        "propensity": not bool(np.isnan(e.ratio[:1]).any()),
+        "q": e.q is not None,
+        "match": e.match is not None,
+        "density_ratio": e.density_ratio is not None,
+    }
+    for name, estimator in estimators:
+        for need in sorted(estimator.needs):
+            if not has.get(need, False):
+                raise EvidenceError(f"{name} needs {need}, and the evidence has none", hint=_CURE.get(need, ""))
+
+
+_CURE = {
+    "propensity": 'Log propensities, or allow estimated ones with propensity="estimate".',
+    "q": 'Give q: the name of a regressor ("ridge"), a Regressor, or a fitted ValueModel.',
+    "match": "Replay needs a target over named actions.",
+}
+
+
+def _width(steps: Steps, probs: np.ndarray, values: np.ndarray | None) -> int:
+    if probs.ndim != 2 or len(probs) != steps.n or probs.shape[1] == 0:
+        raise DataError(f"probs has shape {probs.shape}, but there are {steps.n} decisions", field="probs")
+    if values is not None and values.shape != probs.shape:
+        raise DataError(f"q has shape {values.shape}, but probs has {probs.shape}", field="q")
+    k = probs.shape[1]
+    if steps.action.ndim != 1 or (steps.n and (steps.action.min() < 0 or steps.action.max() >= k)):
+        raise DataError(f"logged actions must be indices in [0, {k})", field="action")
+    return k
+
+
+def _check_probs(pi: np.ndarray, ones: np.ndarray, first: int) -> None:
+    total = pi @ ones
+    if total.min() >= 1 - SLACK and total.max() <= 1 + SLACK and pi.min() >= 0:
+        return
+    bad = ~((np.abs(total - 1) <= SLACK) & (pi >= 0).all(1))
+    at = int(np.flatnonzero(bad)[0])
+    raise DataError(
+        f"{int(bad.sum())} of {len(pi)} rows of the target's probabilities are no probabilities; "
+        f"first: row {first + at}, sum {total[at]:.6g}, smallest {pi[at].min():.6g}",
+        "Weights made from them would estimate the value of no policy.",
+        "Fix the policy's probs: every row at least 0 and summing to 1.",
+        field="probs",
+    )
+
+
+def _row_max(pi: np.ndarray) -> np.ndarray:
+    """max over the few columns of [n, k], column by column: a reduction over a short last axis is slow."""
+    most = pi[:, 0].copy()
+    for j in range(1, pi.shape[1]):
+        np.maximum(most, pi[:, j], out=most)
+    return most
+
+
+def _ratio(chance: np.ndarray, steps: Steps) -> np.ndarray:
+    if steps.propensity is None:
+        return np.full(len(chance), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.divide(chance, steps.propensity, out=chance)
+    if len(ratio) and not (np.isfinite(ratio.max()) and ratio.min() >= 0):
+        bad = ~(np.isfinite(ratio) & (ratio >= 0))
+        at = int(np.flatnonzero(bad)[0])
+        raise DataError(
+            f"{int(bad.sum())} of {len(ratio)} importance weights are undefined; first: row {at}, "
+            f"propensity {steps.propensity[at]}",
+            "A propensity must lie in (0, 1]; a density must be above 0.",
+            "Set such rows aside with: understudy ingest",
+            field="propensity",
+        )
+    return ratio
+
+
+def _sliceable(steps: Steps, name: str) -> bool:
+    return name not in ("starts", "origin", "final_context") and getattr(steps, name) is not None

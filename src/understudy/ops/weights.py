@@ -1,0 +1,48 @@
+"""Importance weights: how much they are worth, and how they are tamed. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def ess(weight: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Effective sample size (Σw)² / Σw²; 0 where all weights are 0. Weights [n, ...] → [...].
+
+    Source: Kish 1965.  >>> float(ess(np.array([1.0, 1.0, 2.0])))  # 16 / 6
+    """
+    total, square = weight.sum(axis), (weight * weight).sum(axis)
+    return np.divide(total * total, square, out=np.zeros_like(total), where=square > 0)
+
+
+def max_share(weight: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Largest weight over the sum of weights; 0 where all weights are 0. Weights [n, ...] → [...]."""
+    total = weight.sum(axis)
+    return np.divide(weight.max(axis, initial=0.0), total, out=np.zeros_like(total), where=total > 0)
+
+
+def clip(weight: np.ndarray, most: float) -> np.ndarray:
+    """min(w, most): biased toward 0, bounded. Source: Ionides 2008, "Truncated importance sampling"."""
+    return weight if most == np.inf else np.minimum(weight, most)
+
+
+def keep(weight: np.ndarray, most: float) -> np.ndarray:
+    """w · 1(w ≤ most): what SWITCH keeps. Source: Wang, Agarwal & Dudík 2017, equation (7)."""
+    return weight if most == np.inf else weight * (weight <= most)
+
+
+def shrink(weight: np.ndarray, amount: float) -> np.ndarray:
+    """λ w / (w² + λ): optimistic shrinkage, 0 at λ = 0 and w at λ = ∞.
+
+    Source: Su, Dimakopoulou, Krishnamurthy & Dudík 2020, section 4.2.
+    """
+    if amount == 0.0:
+        return np.zeros_like(weight)
+    return weight / (1.0 + weight * weight * (1.0 / amount))
+
+
+def harmonic(weight: np.ndarray, amount: float) -> np.ndarray:
+    """w / (1 − λ + λ w): bounded by 1/λ, w at λ = 0; 0 ≤ λ < 1.
+
+    Source: Metelli, Russo & Restelli 2021, equation (9) with s = −1.
+    """
+    return weight if amount == 0.0 else weight / ((1.0 - amount) + amount * weight)
