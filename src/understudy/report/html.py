@@ -1,0 +1,105 @@
+"""One self-contained page: inline style, inline pictures, no scripts, nothing loaded from anywhere."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from understudy.report import canvas, words
+from understudy.report.model import Candidate, Report
+from understudy.report.palette import DARK, LIGHT, css
+from understudy.report.pictures import NARROW, WIDE, Picture
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+# What to look for in each picture, in one or two sentences.
+NOTES = {
+    "differences": "Right of the dashed line a candidate earns more. Both policies are scored on the same decisions, "
+    "so luck that touches both cancels.",
+    "values": "The dashed line is the incumbent. Estimates that the log cannot support say so instead of giving a range.",
+    "evidence": "A bet of 1 on “the candidate is better” would have grown to this; the small upright tick is the most it "
+    "ever reached. Past the dashed line, luck is ruled out at the agreed level.",
+    "weights": "Dashed: weight 1, where candidate and log act alike. Bars far to the right are single decisions that count "
+    "for many; gray counts decisions with no weight at all.",
+    "overlap": "The longer the gray bar, the less the log knows about what the candidate would do there. Weakest first.",
+    "rewards": "What the log earned as time went by. A trend means that old and new decisions are not alike.",
+    "actions": "Gray: how often the log took each action. Blue: how often the candidate would.",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture as the page shows it, for a wide and for a narrow screen."""
+
+    name: str
+    title: str
+    wide: Markup
+    narrow: Markup
+
+
+def to_html(report: Report, pictures: tuple[Picture, ...]) -> str:
+    """The page. Everything that comes from data is escaped."""
+    from markupsafe import Markup
+
+    quoted = [report.quoted(report.values(c)) for c in report.candidates]
+    seen = dict.fromkeys(e.estimator for c in report.candidates for e in c.estimates)
+    page = _environment(report).get_template("report.html.j2")
+    return page.render(
+        report=report,
+        words=words.Words.of(report),
+        pictures=[_drawn(p) for p in pictures],
+        notes=NOTES,
+        level=next((e.level for e in quoted if e), 0.95),
+        estimators=[(name, words.ESTIMATORS[name]) for name in seen if name in words.ESTIMATORS],
+        terms=words.TERMS,
+        light=Markup(css(LIGHT)),
+        dark=Markup(css(DARK)),
+        stylesheet=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
+    )
+
+
+def _drawn(picture: Picture) -> Drawn:
+    from markupsafe import Markup
+
+    with canvas.style():
+        wide = canvas.svg(picture.draw(WIDE), f"{picture.name}-w", picture.alt)
+        narrow = canvas.svg(picture.draw(NARROW), f"{picture.name}-n", picture.alt)
+    return Drawn(picture.name, picture.title, Markup(wide), Markup(narrow))
+
+
+def _environment(report: Report) -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    spoken = words.Words.of(report)
+    plain = (words.headline, words.outcome, words.share, words.count, words.figure, words.odds, words.day, words.moment,
+             words.sentence, words.check_name, words.level)  # fmt: skip
+    environment.filters.update({f.__name__: f for f in plain})
+    environment.filters.update(
+        story=lambda c: words.story(report, c, spoken),
+        tone=_tone,
+        mark=_mark,
+        threshold=lambda alpha: words.odds(math.log(1 / alpha)),
+    )
+    return environment
+
+
+def _tone(candidate: Candidate) -> str:
+    return candidate.verdict.outcome if candidate.verdict and candidate.verdict.outcome in words.OUTCOMES else "none"
+
+
+def _mark(candidate: Candidate) -> str:
+    return {"ship": "✓", "hold": "■", "not_enough_evidence": "…", "refused": "✗"}.get(_tone(candidate), "")

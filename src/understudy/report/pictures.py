@@ -1,0 +1,271 @@
+"""The pictures of a report. Each is drawn at the width it is asked for, and says in words what it shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from understudy.core.evidence import Lift
+from understudy.core.summary import Diagnostics, OverlapRow, SeriesPoint
+from understudy.report import forest
+from understudy.report.canvas import place, sheet, write
+from understudy.report.model import Candidate, Report
+from understudy.report.palette import LIGHT, TONE
+from understudy.report.words import Words, count, odds, outcome, share, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDE, NARROW = 760, 344  # pixels: a page's column, and a telephone's
+MOST_ROWS = 12  # rows of a segment or action picture; the tables hold the rest
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that can be drawn at any width (call ``draw`` inside ``canvas.style()``)."""
+
+    name: str
+    title: str
+    alt: str
+    draw: Callable[[int], Figure]
+
+
+def pictures(report: Report) -> tuple[Picture, ...]:
+    """Every picture this report has the figures for, in the page's order."""
+    return tuple(_all(report, Words.of(report)))
+
+
+def _all(report: Report, words: Words) -> Iterator[Picture]:
+    difference, value = forest.differences(report, words), forest.values(report, words)
+    if difference.groups:
+        alt = _forest_alt(difference, words, f"Differences from {report.incumbent}")
+        title = f"Difference from {report.incumbent}"
+        yield Picture("differences", title, alt, partial(forest.draw, difference, words))
+    if value.groups:
+        alt = _forest_alt(value, words, "Value of each policy")
+        yield Picture("values", "Value of each policy", alt, partial(forest.draw, value, words))
+    lifts = [c for c in report.challengers if c.lift and math.isfinite(c.lift.log_e)]
+    if lifts:
+        alt = "Evidence against “no better”: " + "; ".join(
+            f"{c.name} {odds(c.lift.log_e)}, at best {odds(c.lift.peak_log_e)}" for c in lifts if c.lift
+        )
+        yield Picture("evidence", "Evidence of a lift", alt + ".", partial(evidence, lifts, report.alpha))
+    diagnosed = [c.diagnostics for c in report.challengers if c.diagnostics]
+    if diagnosed:
+        alt = "Weights of the logged decisions: " + "; ".join(f"{d.target}: {_weight_words(d)}" for d in diagnosed)
+        yield Picture("weights", "How the log is re-weighted", alt + ".", partial(weights, diagnosed))
+    for i, d in enumerate(d for d in diagnosed if d.overlap):
+        worst = min(d.overlap, key=lambda row: row.ess)
+        alt = (
+            f"Overlap of {d.target} by segment; weakest: {worst.segment}, worth {count(worst.ess)} of {count(worst.n)}."
+        )
+        yield Picture(f"overlap-{i + 1}", f"Overlap of {d.target}", alt, partial(overlap, d.overlap))
+    if len(report.log.rewards) > 1:
+        first, last = report.log.rewards[0], report.log.rewards[-1]
+        alt = f"Average reward over time, from {words.reward(first.mean)} to {words.reward(last.mean)}."
+        yield Picture("rewards", "Reward over time", alt, partial(rewards, report.log.rewards, words))
+    shown = [c for c in report.challengers if c.shares]
+    if shown and report.log.actions:
+        alt = f"Share of each action in the log and under {', '.join(c.name for c in shown)}."
+        yield Picture("actions", "Who would do what", alt, partial(actions, report, shown))
+
+
+def _forest_alt(drawn: forest.Forest, words: Words, lead: str) -> str:
+    parts = []
+    for group in drawn.groups:
+        truth = f"; truth {words.reward(group.truth)}" if group.truth is not None else ""
+        rows = ", ".join(f"{e.estimator} {words.reward(e.value)} ({words.interval(e)})" for e in group.estimates)
+        parts.append(f"{group.name}: {rows}{truth}")
+    return f"{lead}. " + ". ".join(parts) + "."
+
+
+def _weight_words(d: Diagnostics) -> str:
+    return f"worth {count(d.ess)} of {count(d.n)} decisions, heaviest row holds {share(d.max_weight_share)}"
+
+
+def evidence(candidates: list[Candidate], alpha: float, width: int) -> Figure:
+    """Bars of ln e per candidate against the threshold ln(1/α); a tick marks the highest wealth ever reached."""
+    left, top, row = (148 if width >= 600 else 96), 26, 34
+    drawing = sheet(width, top + row * len(candidates) + 44)
+    axes = place(drawing, left, top, width - left - 64, row * len(candidates))
+    threshold = math.log(1 / alpha)
+    lifts: list[Lift] = [c.lift for c in candidates if c.lift]
+    axes.set_xscale("symlog", linthresh=threshold, linscale=1.0)
+    high = max(threshold * 1.6, *(max(lift.log_e, lift.peak_log_e) for lift in lifts))
+    low = min(-threshold * 0.4, *(lift.log_e for lift in lifts))
+    axes.set_xlim(low * 1.1, high * 1.1)
+    axes.set_ylim(len(candidates), 0)
+    axes.axvline(0, color=LIGHT["muted"], linewidth=1)
+    axes.axvline(threshold, color=LIGHT["ink"], linewidth=1.2, linestyle=(0, (4, 3)))
+    label = f"needed: {odds(threshold)}"
+    axes.annotate(label, (threshold, 0), xytext=(0, 6), textcoords="offset points", ha="center", color=LIGHT["ink"])
+    for i, c in enumerate(candidates):
+        _evidence_row(drawing, axes, c, i, top + row * (i + 0.5) + 4)
+    _bare(axes)
+    ticks = _odds_ticks(low, high, threshold, width)
+    axes.set_xticks(ticks, [odds(t) for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("odds against “no better than the incumbent”", labelpad=6)
+    return drawing
+
+
+def _evidence_row(drawing: Figure, axes: Axes, c: Candidate, i: int, baseline: float) -> None:
+    assert c.lift is not None
+    color = LIGHT[TONE.get(c.verdict.outcome, "quiet")] if c.verdict else LIGHT["quiet"]
+    axes.barh(i + 0.5, c.lift.log_e, height=0.5, color=color, zorder=2)
+    if math.isfinite(c.lift.peak_log_e):
+        axes.plot([c.lift.peak_log_e] * 2, [i + 0.18, i + 0.82], color=LIGHT["ink"], linewidth=1.6, zorder=3)
+    wide = drawing.get_size_inches()[0] * 72
+    write(drawing, 0, baseline, tidy(c.name, 20 if wide >= 600 else 13), weight="bold")
+    write(drawing, wide, baseline, tidy(odds(c.lift.log_e)), ha="right", color=LIGHT["ink"])
+
+
+def _odds_ticks(low: float, high: float, threshold: float, width: int) -> list[float]:
+    """Round odds inside the axis, thin enough to be read, none on top of another."""
+    whole = (
+        [-math.log(10**k) for k in (3, 30, 300, 3000)] + [0.0] + [math.log(10**k) for k in (3, 10, 30, 100, 300, 1000)]
+    )
+    inside = [t for t in whole if low * 1.1 <= t <= high * 1.1]
+    return inside if width >= 600 or len(inside) < 4 else [*inside[:1], 0.0, inside[-1]]
+
+
+def weights(diagnosed: list[Diagnostics], width: int) -> Figure:
+    """A histogram of the weights per target, both axes logarithmic, with its ESS and its heaviest row."""
+    columns = 2 if width >= 600 and len(diagnosed) > 1 else 1
+    cell_w, cell_h = (width - 24 * (columns - 1)) / columns, 190
+    rows = math.ceil(len(diagnosed) / columns)
+    drawing = sheet(width, rows * cell_h + 4)
+    low = min(d.weights.edges[0] for d in diagnosed)
+    high = max(d.weights.edges[-1] for d in diagnosed)
+    tallest = max((max(d.weights.counts, default=1) for d in diagnosed), default=1)
+    for i, d in enumerate(diagnosed):
+        x, y = (i % columns) * (cell_w + 24), (i // columns) * cell_h
+        write(drawing, x, y + 14, tidy(d.target, 40), weight="bold", fontsize=12)
+        write(drawing, x, y + 31, _weight_words(d), color=LIGHT["muted"])
+        axes = place(drawing, x + 44, y + 42, cell_w - 50, cell_h - 90)
+        _histogram(axes, d)
+        axes.set_xlim(low, high)
+        axes.set_ylim(0.7, tallest * 1.6)
+        axes.set_xlabel("weight of a logged decision", labelpad=4)
+    return drawing
+
+
+def _histogram(axes: Axes, d: Diagnostics) -> None:
+    edges, counts = d.weights.edges, d.weights.counts
+    axes.set_yscale("log")
+    axes.grid(axis="y")
+    widths = [b - a for a, b in zip(edges, edges[1:])]
+    colors = [LIGHT["quiet"]] + [LIGHT["data"]] * (len(counts) - 1)
+    axes.bar(edges[:-1], counts, width=[0.92 * w for w in widths], align="edge", color=colors, bottom=0)
+    axes.axvline(0, color=LIGHT["muted"], linewidth=1, linestyle=(0, (4, 3)))
+    first, last = math.ceil(edges[0]), math.floor(edges[-1])
+    step = max(1, math.ceil((last - first) / 5))
+    ticks = [t for t in range(first, last + 1) if t % step == 0]
+    axes.set_xticks(ticks, [f"{10.0**t:,.0f}" if t >= 0 else f"{10.0**t:.{-t}f}" for t in ticks])
+    ceiling = max(max(counts, default=1), 1)
+    marks = [10**k for k in range(0, int(math.log10(ceiling)) + 1, 1 if ceiling < 2000 else 2)]
+    axes.set_yticks(marks, [f"{m:,}" for m in marks])
+    axes.minorticks_off()
+    axes.spines["left"].set_visible(False)
+
+
+def overlap(rows: tuple[OverlapRow, ...], width: int) -> Figure:
+    """Per segment: decisions in the log (hollow) and what they are worth to the candidate (solid), logarithmic."""
+    worst = sorted(rows, key=lambda r: r.ess)[:MOST_ROWS]
+    wide = width >= 600
+    left, right, top, row = (168, 150, 24, 24) if wide else (112, 14, 24, 24)
+    drawing = sheet(width, top + row * len(worst) + 44)
+    axes = place(drawing, left, top, width - left - right, row * len(worst))
+    axes.set_xscale("log")
+    axes.set_ylim(len(worst), 0)
+    floor = max(min(min(r.ess for r in worst), 1e9), 0.5)
+    axes.set_xlim(floor / 1.6, max(r.n for r in worst) * 1.6)
+    for i, r in enumerate(worst):
+        y, ess = i + 0.5, max(r.ess, floor)
+        axes.plot([ess, r.n], [y, y], color=LIGHT["rule"], linewidth=4, solid_capstyle="butt", zorder=1)
+        axes.plot([r.n], [y], "o", markerfacecolor=LIGHT["card"], markeredgecolor=LIGHT["muted"], markersize=7)
+        axes.plot([ess], [y], "o", color=LIGHT["data"], markersize=7)
+        baseline = top + row * y + 4
+        write(drawing, 0, baseline, tidy(r.segment, 24 if wide else 15))
+        if wide:
+            note = f"{share(r.unsupported)} unseen" if r.unsupported > 0 else "all seen"
+            tone = LIGHT["refused"] if r.unsupported > 0 else LIGHT["muted"]
+            write(drawing, width, baseline, note, ha="right", color=tone)
+    _bare(axes)
+    axes.grid(axis="x")
+    _count_ticks(axes)
+    axes.set_xlabel("● worth (ESS)    ○ decisions in the log", labelpad=6)
+    return drawing
+
+
+def _count_ticks(axes: Axes) -> None:
+    low, high = axes.get_xlim()
+    ticks = [10**k for k in range(max(0, math.ceil(math.log10(low))), math.floor(math.log10(high)) + 1)]
+    axes.set_xticks(ticks, [f"{t:,}" for t in ticks])
+    axes.minorticks_off()
+
+
+def rewards(points: tuple[SeriesPoint, ...], words: Words, width: int) -> Figure:
+    """Mean reward of consecutive stretches of the log, with its interval as a band."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+
+    drawing = sheet(width, 230)
+    axes = place(drawing, 56, 10, width - 64, 176)
+    times = [date2num(_stamp(p.time)) for p in points]
+    axes.fill_between(times, [p.low for p in points], [p.high for p in points], color=LIGHT["band"], linewidth=0)
+    axes.plot(times, [p.mean for p in points], color=LIGHT["data"], linewidth=1.8, marker="o", markersize=3.5)
+    axes.grid(axis="y")
+    axes.spines["left"].set_visible(False)
+    locator = AutoDateLocator(maxticks=7 if width >= 600 else 4)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.locator_params(axis="y", nbins=5)
+    axes.margins(x=0.02)
+    axes.set_xlabel(f"time (UTC); line: average reward per {words.per}, band: its interval", labelpad=6)
+    if width < 600:
+        axes.set_xlabel("time (UTC)", labelpad=6)
+    return drawing
+
+
+def _stamp(microseconds: int):
+    import numpy as np
+
+    return np.datetime64(microseconds, "us")
+
+
+def actions(report: Report, shown: list[Candidate], width: int) -> Figure:
+    """Share of each action: gray in the log, blue under a candidate, one panel per candidate."""
+    names = [row.name for row in sorted(report.log.actions, key=lambda row: -row.share)][:MOST_ROWS]
+    logged = {row.name: row.share for row in report.log.actions}
+    columns = min(len(shown), 3 if width >= 600 else 1)
+    left, row, head = (120 if width >= 600 else 96), 20, 44
+    cell_w = (width - left - 20 * (columns - 1)) / columns
+    cell_h = head + row * len(names) + 26
+    drawing = sheet(width, math.ceil(len(shown) / columns) * cell_h)
+    top_share = max([*logged.values(), *(s for c in shown for s in c.shares.values()), 0.01])
+    for i, c in enumerate(shown):
+        x, y = left + (i % columns) * (cell_w + 20), (i // columns) * cell_h
+        write(drawing, x, y + 14, tidy(c.name, int(cell_w / 8)), weight="bold", fontsize=12)
+        write(drawing, x, y + 31, outcome(c), color=LIGHT["muted"])
+        axes = place(drawing, x, y + head, cell_w, row * len(names))
+        axes.set_ylim(len(names), 0)
+        axes.set_xlim(0, top_share * 1.05)
+        for j, name in enumerate(names):
+            axes.barh(j + 0.34, logged.get(name, 0.0), height=0.3, color=LIGHT["quiet"])
+            axes.barh(j + 0.66, c.shares.get(name, 0.0), height=0.3, color=LIGHT["data"])
+            if i % columns == 0:
+                write(drawing, 0, y + head + row * (j + 0.5) + 4, tidy(name, left // 8))
+        _bare(axes)
+        axes.locator_params(axis="x", nbins=3)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    return drawing
+
+
+def _bare(axes: Axes) -> None:
+    """No frame and no vertical ticks: rows are labelled in the margin."""
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)

@@ -1,0 +1,214 @@
+"""Numbers and verdicts in plain words: the sentences that the page, the terminal and Markdown share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from understudy.core.evidence import Check, Estimate
+from understudy.report.model import Candidate, Report
+
+OUTCOMES = {"ship": "Ship", "hold": "Hold", "not_enough_evidence": "Not enough evidence", "refused": "Refused"}
+MINUS, THIN = "−", "\u202f"
+
+ESTIMATORS = {
+    "ips": "re-weights each logged reward by how much more often the new policy would have acted that way",
+    "clipped_ips": "as ips, with the largest weights capped",
+    "snips": "as ips, divided by the sum of the weights instead of their expected sum: steadier, slightly biased",
+    "dm": "asks a reward model what each action would have earned; trusts the model fully",
+    "dr": "a reward model, corrected by the weighted errors it makes on the log: right if either part is right",
+    "sndr": "as dr, with self-normalized weights",
+    "switch_dr": "as dr, but trusts the model alone where a weight is too large",
+    "switch_dr_auto": "as switch_dr, with the cut-off chosen from the data",
+    "dros": "as dr, with weights shrunk smoothly to lose variance",
+    "sg_ips": "as ips, with weights shrunk so that rare rows cannot dominate",
+    "sg_dr": "as dr, with weights shrunk so that rare rows cannot dominate",
+    "replay": "averages the rewards of logged decisions on which the policy agrees with the log",
+}
+
+TERMS = (
+    ("Decision", "one row of the log: what was known, what was done, with what probability, and what came of it."),
+    ("Policy", "a rule that turns what is known into an action. The incumbent is the one in force."),
+    ("Value", "what a policy earns on average, in units of reward."),
+    ("Interval", "the range that contains the true value in the stated share of repetitions, 95 % unless said."),
+    ("Weight", "how much more (or less) often a candidate would have taken the logged action than the log did."),
+    (
+        "Effective sample size (ESS)",
+        "how many decisions made by the candidate itself the weighted log is worth; few heavy rows make it small.",
+    ),
+    ("Overlap", "whether the log tried, often enough, what the candidate wants to do."),
+    (
+        "Evidence",
+        "the wealth of a bet against “no better than the incumbent”, valid however often one looks; "
+        "odds of 20 : 1 or more arise by luck at most 1 time in 20.",
+    ),
+    ("Refused", "the log cannot support the claim; a number would mislead, so none is given."),
+)
+
+
+@dataclass(frozen=True)
+class Words:
+    """Formats numbers of one report alike: ``places`` decimals for rewards, ``per`` for what they are per."""
+
+    places: int
+    per: str
+
+    @classmethod
+    def of(cls, report: Report) -> Words:
+        """Decimals such that a typical standard error shows two digits."""
+        quoted = [report.quoted(report.values(c)) for c in report.candidates]
+        errors = sorted(e.std_error for e in quoted if e and e.std_error and not e.refused)
+        low, high = report.problem.reward_range
+        scale = errors[len(errors) // 2] if errors else (high - low) / 100
+        places = min(6, max(0, 1 - math.floor(math.log10(scale))))
+        return cls(places, "decision" if report.problem.bandit else "episode")
+
+    def reward(self, value: float | None, sign: bool = False) -> str:
+        """A reward, with a true minus sign; "–" where there is none."""
+        if value is None or not math.isfinite(value):
+            return "–"
+        text = f"{abs(value):,.{self.places}f}"
+        negative = value < 0 and text.strip("0.,") != ""
+        return (MINUS if negative else "+" if sign else "") + text
+
+    def interval(self, e: Estimate) -> str:
+        return "refused" if e.refused else f"{self.reward(e.low)} to {self.reward(e.high)}"
+
+
+def share(value: float | None) -> str:
+    """0.0312 → "3.1 %"; tiny shares keep one significant digit."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    percent = 100 * value
+    if percent == 0 or abs(percent) >= 99.95:
+        text = f"{percent:.0f}"
+    elif abs(percent) >= 0.1:
+        text = f"{percent:.1f}"
+    else:
+        text = f"{percent:.1g}" if abs(percent) >= 0.001 else "< 0.001"
+    return f"{text}{THIN}%"
+
+
+def level(value: float) -> str:
+    """0.95 → "95 %", 0.995 → "99.5 %"."""
+    return f"{100 * value:.10g}{THIN}%"
+
+
+def count(value: float | None) -> str:
+    """12345.6 → "12,346"; below 10 one decimal is kept unless it is whole."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,.0f}" if value >= 10 or float(value).is_integer() else f"{value:.1f}"
+
+
+def figure(value: float | str | None) -> str:
+    """A check's figure of unknown unit: four significant digits, thousands separated."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    if not math.isfinite(value):
+        return "∞" if value > 0 else f"{MINUS}∞" if value < 0 else "–"
+    if float(value).is_integer() and abs(value) < 1e15:
+        text = f"{abs(value):,.0f}"
+    elif abs(value) >= 1000:
+        text = f"{abs(value):,.0f}"
+    else:
+        text = f"{abs(value):.4g}"
+    return (MINUS if value < 0 else "") + text
+
+
+def odds(log_e: float) -> str:
+    """e^log_e as odds: "20 : 1", "1,200 : 1", "10⁴² : 1"; below even odds, "1 : 3"."""
+    if not math.isfinite(log_e):
+        return "–" if log_e != log_e or log_e < 0 else "∞ : 1"
+    power = abs(log_e) / math.log(10)
+    if power >= 6:
+        text = "10" + str(round(power)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    else:
+        value = math.exp(abs(log_e))
+        text = f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}".removesuffix(".0")
+    return f"{text} : 1" if log_e >= 0 else f"1 : {text}"
+
+
+def day(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%-d %B %Y")
+
+
+def moment(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%-d %B %Y, %H:%M UTC")
+
+
+def tidy(text: str, longest: int = 0) -> str:
+    """One line of printable characters, cut with an ellipsis: for labels in pictures and on terminals."""
+    line = " ".join("".join(ch if ch.isprintable() else " " for ch in text).split())
+    return line if not longest or len(line) <= longest else line[: longest - 1].rstrip() + "…"
+
+
+def sentence(text: str) -> str:
+    """Starts with a capital, ends with a full stop."""
+    text = text.strip()
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?…" else ".")
+
+
+def outcome(candidate: Candidate) -> str:
+    return OUTCOMES.get(candidate.verdict.outcome, candidate.verdict.outcome) if candidate.verdict else "No verdict"
+
+
+def headline(report: Report) -> str:
+    """The decision, in at most a dozen words."""
+    names = [c.name for c in report.shipped]
+    if len(names) == 1:
+        return f"Ship {names[0]}."
+    if names:
+        return f"{len(names)} candidates may ship: {', '.join(names[:-1])} and {names[-1]}."
+    judged = [c for c in report.challengers if c.verdict]
+    if not judged:
+        return "No candidate has been judged yet."
+    if all(c.verdict and c.verdict.outcome == "refused" for c in judged):
+        return f"Keep {report.incumbent}. This log cannot answer the question."
+    return f"Keep {report.incumbent}. No candidate is proven better."
+
+
+def gain(report: Report, candidate: Candidate, words: Words) -> str:
+    """How much more or less a candidate earns than the incumbent, with the bound that the gate relies on."""
+    lift = candidate.lift
+    if lift is None:
+        return ""
+    size = (
+        f"{words.reward(abs(lift.mean))} {'more' if lift.mean >= 0 else 'less'} per {words.per} than {lift.incumbent}"
+    )
+    sure = f"at {level(1 - report.alpha)} confidence"
+    if lift.mean <= 0 or not math.isfinite(lift.low):
+        return f"On this log it earns {size}"
+    if lift.low > 0:
+        return f"It earns {size}: at least {words.reward(lift.low)} more, {sure}"
+    return f"On this log it earns {size}, but {words.reward(abs(lift.low))} less cannot be ruled out {sure}"
+
+
+def needed(candidate: Candidate) -> str:
+    """How many further decisions would settle it, where the gate knows."""
+    verdict = candidate.verdict
+    if verdict is None or verdict.needed is None:
+        return ""
+    return f"About {count(verdict.needed)} more decisions of the same kind should settle it."
+
+
+def story(report: Report, candidate: Candidate, words: Words) -> tuple[str, ...]:
+    """The sentences under a candidate's verdict: the gain (unless refused), the gate's reason, what is missing."""
+    verdict = candidate.verdict
+    told = "" if verdict and verdict.outcome == "refused" else gain(report, candidate, words)
+    reason = verdict.reason if verdict else "The gate has not looked at it."
+    return tuple(part for part in (sentence(told), sentence(reason), needed(candidate)) if part)
+
+
+def check_name(check: Check) -> str:
+    return sentence(check.name.replace("_", " ")).rstrip(".")
+
+
+def reason(e: Estimate) -> str:
+    """Why an interval is refused."""
+    return e.notes[0] if e.notes else "the log cannot carry an interval"
