@@ -62,6 +62,20 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.low is None or self.high is None
 
 
+class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How well a log can tell a candidate from the incumbent."""
+
+    n: int
+    n_units: int
+    ess: float  # of the candidate's weights
+    max_weight_share: float  # of the candidate's weights
+    heaviest: int  # row of the largest weight
+    disagreement: float  # share of decisions whose most probable action differs between the two
+    matched: int  # logged actions that are a most probable one of the candidate
+    matched_disagreeing: int  # the same, among decisions where the two disagree
+    unsupported: float  # share of the candidate's probability on actions that the log cannot contain
+
+
 class Lift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The gate's evidence that a candidate beats the incumbent: an e-process on the paired difference.
 
@@ -76,10 +90,20 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     margin: float  # smallest lift worth shipping, in units of reward; negative = non-inferiority
     log_e: float
     peak_log_e: float
-    mean: float  # IPS mean of the paired difference, in units of reward
+    mean: float  # of the paired difference (doubly robust where there is a model), in units of reward
     low: float  # anytime-valid lower bound of the difference at the rules' level, in units of reward
     second_moment: float  # E D² of the scaled difference: what the planner's forecast needs
     parts: dict[str, float] = {}  # final log e-value of each averaged process
+    level: float = 0.95
+    high: float | None = None  # anytime-valid upper bound of the difference, in units of reward
+    std_error: float | None = None  # of ``mean``; for people, never for the proof
+    reverse_peak_log_e: float = 0.0  # the same process for "the lift is at least the margin": large = evidence against
+    growth: float = 0.0  # logarithmic growth per unit of the best bet so far: the forecast divides by it
+    n_units: int = 0
+    anytime: bool = True  # False: units may return in later looks, so the proof is valid per look only
+    design: str = ""  # what must not change between looks at one candidate: margin, Q̂, level
+    pair: Pair | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -86,7 +86,7 @@ def growth(x: np.ndarray, bets: np.ndarray, bound: np.ndarray | float = 1.0, mar
     Source: Waudby-Smith & Ramdas 2024, "Estimating means of bounded random variables by betting", section 4;
         one-sided and unbounded above as in Waudby-Smith, Wu, Ramdas, Karampatziakis & Mineiro 2022, section 3.
 
-    >>> np.exp(growth(np.array([-1.0, 4.0]), np.array([0.5]))).ravel().tolist()
+    >>> np.exp(growth(np.array([-1.0, 4.0]), np.array([0.5]))).ravel().round(9).tolist()
     [0.5, 3.0]
     """
     x = x[:, None] if x.ndim == 1 else x
@@ -162,7 +162,9 @@ def interval(lower: Stream, upper: Stream, level: float) -> tuple[float, float]:
     side = (1.0 + level) / 2.0
     low = lower_bound(lower.values, lower.floor, side)
     high = -lower_bound(upper.values, upper.floor, side)
-    return (low, high) if low <= high else ((low + high) / 2,) * 2
+    if low > high:  # the two streams contradict each other, which happens with probability at most 1 − level
+        low = high = (low + high) / 2.0
+    return low, high
 
 
 def weighted_streams(weight: np.ndarray, reward: np.ndarray, low: float, high: float) -> tuple[Stream, Stream]:

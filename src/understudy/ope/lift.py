@@ -1,0 +1,336 @@
+"""The gate's evidence: an e-process that bets on the paired difference between a candidate and the incumbent.
+
+Two processes are averaged, half the first unit of wealth each. ``ips`` needs nothing but weights. ``dr`` adds a reward
+model as a control term, never more of it than keeps each bet's worst draw above a fixed floor (ops/paired.py). Any
+average of e-processes is one, so the proof holds whether or not the model is any good (docs/adr/0010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from understudy.core.errors import EvidenceError
+from understudy.core.evidence import Lift, Pair
+from understudy.core.hashing import canonical, content_id
+from understudy.core.problem import Problem
+from understudy.core.protocols import LoggedDataset, Policy, Regressor, ValueModel
+from understudy.core.registry import find
+from understudy.core.steps import Steps, bandit_steps, concat
+from understudy.ops.betting import BETS, STAKE, Wealth, growth, start
+from understudy.ops.paired import controlled_difference, ips_difference
+
+Model = Literal["forward"] | Regressor | ValueModel | None
+
+# Forward cross-fitting: the first rows get no model; from then on one fit on all earlier rows at each doubling.
+FIRST_FIT = 128
+
+DR_BOUNDS = STAKE / BETS  # f64[J] floor of each doubly robust bet: its worst draw costs exactly the stake
+
+
+@dataclass(frozen=True)
+class Draws:
+    """One row per independent unit, in log order: what the bets are placed on. In units of the reward's range."""
+
+    ips: np.ndarray  # f64[u] ≥ −1
+    dr: np.ndarray | None  # f64[u, J] ≥ −DR_BOUNDS
+
+    def wealth(self, margin: float) -> Wealth:
+        """The averaged process after all draws, betting against "the mean is at most margin"."""
+        grown = growth(self.ips, BETS, 1.0, margin)
+        if self.dr is not None:
+            grown = np.hstack([grown, growth(self.dr, np.full(len(BETS), STAKE), DR_BOUNDS, margin)])
+        return start(np.ones(grown.shape[1])).extend(grown)
+
+
+def lift(
+    data: LoggedDataset,
+    candidate: Policy,
+    incumbent: Policy,
+    *,
+    names: tuple[str, str],
+    margin: float = 0.0,
+    q: Model = "forward",
+    level: float = 0.95,
+    seed: int = 0,
+) -> Lift:
+    """Evidence that the candidate's value exceeds the incumbent's by more than ``margin``, valid at every look.
+
+    E_t = ½ Σ_j p_j Π_{i≤t} (1 + λ_j X^ips_i) + ½ Σ_j p_j Π_{i≤t} (1 + .8 X^dr_ij),   X = (D − m)/(B + m).
+
+    Args:
+        data: logged decisions that neither policy was trained on or chosen by.
+        names: of the candidate and of the incumbent.
+        margin: smallest lift worth shipping, in units of reward; negative states non-inferiority.
+        q: ``"forward"`` (or a Regressor) is refitted on the past of each row; a ValueModel must come from other
+            data; None bets on weights alone.
+        level: of each of the one-sided bounds ``low`` and ``high``.
+    Returns:
+        A Lift. Where a unit has, or may later have, several episodes, one draw is the mean over the unit's episodes:
+        the value compared is then the average over units, and ``anytime`` is False, because a unit that returns
+        changes a draw already bet on; each look is then a test of its own.
+    Raises:
+        EvidenceError: no propensities; a margin outside the range; fewer than two units.
+    """
+    problem, log = data.problem, _read(data, candidate, incumbent)
+    if not abs(margin) < log.width:
+        raise EvidenceError(
+            f"a margin of {margin:g} is not inside the reward's range of width {log.width:g}",
+            "No policy could, or every policy would, pass such a test.",
+            field="margin",
+        )
+    values, notes = _values(log, q, problem, seed)
+    ahead, behind = _draws(log, values), _draws(log.swapped(), values)
+    m, need = margin / log.width, -float(np.log1p(-level))
+    wealth, against = ahead.wealth(m), behind.wealth(-m)
+    best = ahead.ips if ahead.dr is None else ahead.dr[:, -1]  # the smallest bet leaves room for all of the control
+    u = len(best)
+    return Lift(
+        candidate=names[0],
+        incumbent=names[1],
+        n=len(log.action),
+        margin=margin,
+        log_e=wealth.log_e,
+        peak_log_e=wealth.peak,
+        mean=float(best.mean()) * log.width,
+        low=_bound(ahead, need, m, wealth.peak) * log.width,
+        high=-_bound(behind, need, -m, against.peak) * log.width,
+        second_moment=float(np.square(ahead.ips).mean()),
+        parts=_parts(wealth),
+        level=level,
+        std_error=float(best.std(ddof=1) / np.sqrt(u)) * log.width,
+        reverse_peak_log_e=against.peak,
+        growth=float(wealth.log_wealth.max()) / u,
+        n_units=u,
+        anytime=problem.unit != "unit" and u == len(log.w_new),
+        design=_design(margin, q, seed),
+        pair=_pair(log),
+        notes=notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Log:
+    """What the draws are made of: one entry per episode, ordered by the first appearance of its unit."""
+
+    unit: np.ndarray  # i64[m] 0, 1, 2, …, nondecreasing
+    context: np.ndarray  # f32[m, d]
+    action: np.ndarray  # i32[m], or f32[m, q]
+    reward: np.ndarray  # f64[m] return, scaled to [0, 1]
+    w_new: np.ndarray  # f64[m]
+    w_old: np.ndarray  # f64[m]
+    new: np.ndarray | None  # f64[m, k] candidate, of a bandit with named actions
+    old: np.ndarray | None  # f64[m, k] incumbent
+    behavior: np.ndarray | None  # f64[m, k] where the log knows it whole
+    low: float
+    width: float
+
+    def swapped(self) -> _Log:
+        """The same log with the roles of the two policies exchanged."""
+        return replace(self, w_new=self.w_old, w_old=self.w_new, new=self.old, old=self.new)
+
+
+def _read(data: LoggedDataset, candidate: Policy, incumbent: Policy) -> _Log:
+    steps = concat(list(data.scan()))
+    if steps.propensity is None:
+        raise EvidenceError(
+            f"none of the {steps.n} decisions has a propensity",
+            "How often a policy would have done the same is unknown, so no lift can be proven from this log.",
+            "Log the probability of every action at the moment it is taken.",
+            field="propensity",
+        )
+    low, width = _range(data.problem, steps)
+    order, unit = _order(steps)
+    if len(unit) == 0 or unit[-1] == 0:
+        raise EvidenceError(f"the log holds {int(len(unit) > 0)} unit; a proof needs at least two", field="unit")
+    tables = [_table(policy, steps, data.problem) for policy in (candidate, incumbent)]
+    weights = [_weight(policy, table, steps) for policy, table in zip((candidate, incumbent), tables)]
+    total = np.add.reduceat(steps.reward * _discounts(steps, data.problem), steps.starts[:-1])
+    new, old = tables if steps.m == steps.n else (None, None)
+    behavior = _behavior(steps, old)
+    first = steps.starts[:-1]
+    return _Log(
+        unit=unit,
+        context=steps.context[first][order],
+        action=steps.action[first][order],
+        reward=np.clip((total - low) / width, 0.0, 1.0)[order],
+        w_new=weights[0][order],
+        w_old=weights[1][order],
+        new=None if new is None else new[order],
+        old=None if old is None else old[order],
+        behavior=None if behavior is None else behavior[order],
+        low=low,
+        width=width,
+    )
+
+
+def _order(steps: Steps) -> tuple[np.ndarray, np.ndarray]:
+    """Episodes by first appearance of their unit: (order i64[m], rank of the unit i64[m] after ordering)."""
+    by_time = np.argsort(steps.time[steps.starts[:-1]], kind="stable")
+    _, first, inverse = np.unique(steps.unit[by_time], return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))[inverse]
+    inner = np.argsort(rank, kind="stable")
+    return by_time[inner], rank[inner]
+
+
+def _range(problem: Problem, steps: Steps) -> tuple[float, float]:
+    """Lowest return and width of its range. An episode may be shorter than the horizon, so 0 is then in range."""
+    low, high = problem.reward_range
+    if problem.horizon == 1:
+        return low, high - low
+    gamma, h = problem.discount, problem.horizon
+    most = 1.0 / (1.0 - gamma) if h is None else float(h if gamma == 1 else (1.0 - gamma**h) / (1.0 - gamma))
+    return min(low, 0.0) * most, (max(high, 0.0) - min(low, 0.0)) * most
+
+
+def _discounts(steps: Steps, problem: Problem) -> np.ndarray:
+    t = np.arange(steps.n) - np.repeat(steps.starts[:-1], np.diff(steps.starts))
+    return problem.discount**t
+
+
+def _table(policy: Policy, steps: Steps, problem: Problem) -> np.ndarray | None:
+    probs = getattr(policy, "probs", None)
+    return probs(steps.context, steps.allowed) if problem.actions.discrete and probs is not None else None
+
+
+def _weight(policy: Policy, table: np.ndarray | None, steps: Steps) -> np.ndarray:
+    """Π_t π(a_t|x_t)/b(a_t|x_t) of each episode. f64[m]"""
+    if table is None:
+        chance = policy.prob(steps.context, steps.action, steps.allowed)
+    else:
+        chance = np.take_along_axis(table, steps.action[:, None].astype(np.int64), 1)[:, 0]
+    return np.multiply.reduceat(chance / steps.propensity, steps.starts[:-1])
+
+
+def _behavior(steps: Steps, old: np.ndarray | None) -> np.ndarray | None:
+    """Probabilities of every action when it was logged: as logged, or the incumbent's where it made the log."""
+    if steps.propensities is not None:
+        return steps.propensities
+    if old is None or steps.propensity is None:
+        return None
+    own = np.take_along_axis(old, steps.action[:, None].astype(np.int64), 1)[:, 0]
+    return old if np.allclose(own, steps.propensity, rtol=1e-6, atol=0.0) else None
+
+
+def _values(log: _Log, q: Model, problem: Problem, seed: int) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """q̂ of the scaled reward for every action, from data that its row is no part of. f64[m, k]"""
+    if q is None:
+        return None, ()
+    if log.new is None or log.old is None or log.behavior is None:
+        return None, ("the log does not hold the probability of every action: bets on weights alone",)
+    if q != "forward" and hasattr(q, "values"):
+        values = (np.asarray(q.values(log.context)) - log.low) / log.width  # pyright: ignore
+        return np.clip(values, 0.0, 1.0), ()
+    regressor = find("models", "ridge")() if q == "forward" else q
+    return _forward(log, lambda steps, at: regressor.fit(steps, problem, seed=seed + at)), ()
+
+
+def _forward(log: _Log, fit: Callable[[Steps, int], Any]) -> np.ndarray:
+    """Refit on all earlier units whenever their number has doubled; NaN before the first fit.
+
+    A row's model has seen only units that came before it, so given the past each bet is on a fixed function. Models
+    from both sides (ordinary folds) would make a row's draw depend on later rewards, and wealth no martingale.
+    """
+    values = np.full(log.new.shape, np.nan)  # pyright: ignore
+    raw = log.low + log.width * log.reward
+    size, at, units = FIRST_FIT, 0, int(log.unit[-1]) + 1
+    while size < units:
+        past, end = np.searchsorted(log.unit, [size, 2 * size])
+        steps = bandit_steps(log.context[:past], log.action[:past], raw[:past])
+        model = fit(steps, at)
+        fresh = (np.asarray(model.values(log.context[past:end])) - log.low) / log.width
+        values[past:end] = np.clip(fresh, 0.0, 1.0)
+        size, at = 2 * size, at + 1
+    return values
+
+
+def _draws(log: _Log, values: np.ndarray | None) -> Draws:
+    ips = ips_difference(log.w_new, log.w_old, log.reward)
+    if values is None:
+        return Draws(_per_unit(ips, log.unit), None)
+    dr = np.repeat(ips[:, None], len(DR_BOUNDS), axis=1)  # what the control leaves where there is no model yet
+    known = ~np.isnan(values[:, 0])
+    if known.any():
+        tables = [table[known] for table in (log.new, log.old, log.behavior)]  # pyright: ignore
+        dr[known] = controlled_difference(*tables, log.action[known], log.reward[known], values[known], DR_BOUNDS)
+    return Draws(_per_unit(ips, log.unit), _per_unit(dr, log.unit))
+
+
+def _per_unit(draws: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Mean over each unit's episodes. f64[m, …] → f64[u, …]"""
+    counts = np.bincount(unit)
+    if len(counts) == len(draws):
+        return draws
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    return np.add.reduceat(draws, starts) / counts.reshape(-1, *[1] * (draws.ndim - 1))
+
+
+def _parts(wealth: Wealth) -> dict[str, float]:
+    """Final logarithm of each averaged process, each starting from 1."""
+    j = len(BETS)
+    names = {"ips": slice(0, j), "dr": slice(j, None)} if len(wealth.log_wealth) > j else {"ips": slice(0, j)}
+    return {name: replace(start(np.ones(j)), log_wealth=wealth.log_wealth[part]).log_e for name, part in names.items()}
+
+
+def _bound(draws: Draws, need: float, margin: float, peak: float) -> float:
+    """Largest margin that the process has rejected at some look; −1 if none: no difference can be lower."""
+    from scipy.optimize import brentq
+
+    def surplus(m: float) -> float:
+        return draws.wealth(m).peak - need
+
+    sure, open_ = (margin, 1.0 - 1e-9) if peak >= need else (-1.0 + 1e-6, margin)
+    if peak < need and surplus(sure) < 0:
+        return -1.0
+    if surplus(open_) >= 0:
+        return open_
+    root = float(brentq(surplus, sure, open_, xtol=1e-5))  # pyright: ignore[reportArgumentType]
+    return max(sure, root - 1e-5)  # never above the root
+
+
+def _design(margin: float, q: Model, seed: int) -> str:
+    """Hash of what must stay the same between looks at one candidate; changing it starts another test."""
+    model: Any = q if q is None or isinstance(q, str) else repr(type(q))
+    if q is not None and not isinstance(q, str) and hasattr(q, "state"):
+        state = q.state()  # pyright: ignore[reportAttributeAccessIssue]
+        arrays = {name: content_id(np.ascontiguousarray(a).tobytes()) for name, a in state.arrays.items()}
+        model = [state.kind, state.config, arrays]
+    return content_id(canonical([margin, model, seed]))
+
+
+def _pair(log: _Log) -> Pair:
+    total, heaviest = float(log.w_new.sum()), int(log.w_new.argmax())
+    matched = disagree = np.zeros(len(log.w_new), bool)
+    unsupported = 0.0
+    if log.new is not None:
+        best = _most_probable(log.new)
+        matched = np.take_along_axis(best, log.action[:, None].astype(np.int64), 1)[:, 0]
+        disagree = matched & False if log.old is None else (best != _most_probable(log.old)).any(1)
+        unsupported = _unsupported(log)
+    return Pair(
+        n=len(log.w_new),
+        n_units=int(log.unit[-1]) + 1,
+        ess=total**2 / float(np.square(log.w_new).sum()) if total > 0 else 0.0,
+        max_weight_share=float(log.w_new[heaviest]) / total if total > 0 else 0.0,
+        heaviest=heaviest,
+        disagreement=float(disagree.mean()),
+        matched=int(matched.sum()) if log.new is not None else int((log.w_new > 0).sum()),
+        matched_disagreeing=int((matched & disagree).sum()),
+        unsupported=unsupported,
+    )
+
+
+def _unsupported(log: _Log) -> float:
+    """Share of the candidate's probability on actions of behavior probability 0; else on actions never logged."""
+    assert log.new is not None
+    if log.behavior is not None:
+        return float((log.new * (log.behavior <= 0)).sum(1).mean())
+    never = np.bincount(log.action, minlength=log.new.shape[1]) == 0
+    return float(log.new[:, never].sum(1).mean())
+
+
+def _most_probable(table: np.ndarray) -> np.ndarray:
+    return table >= table.max(1, keepdims=True) * (1 - 1e-9)
