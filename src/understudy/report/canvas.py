@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 _STYLE = {
     "font.family": ["DejaVu Sans"],  # ships with matplotlib: text measures the same on every machine
-    "font.size": 11,
+    "font.size": 12,
     "text.color": LIGHT["ink"],
     "text.parse_math": False,  # names come from data; "$" is a dollar
     "axes.edgecolor": LIGHT["rule"],
     "axes.labelcolor": LIGHT["muted"],
-    "axes.labelsize": 11,
+    "axes.labelsize": 12,
     "axes.linewidth": 1.0,
     "axes.facecolor": "none",
     "axes.spines.top": False,
@@ -36,14 +36,14 @@ _STYLE = {
     "ytick.color": LIGHT["rule"],
     "xtick.labelcolor": LIGHT["muted"],
     "ytick.labelcolor": LIGHT["muted"],
-    "xtick.labelsize": 11,
-    "ytick.labelsize": 11,
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "xtick.minor.size": 0,
     "ytick.minor.size": 0,
     "legend.frameon": False,
-    "legend.fontsize": 11,
+    "legend.fontsize": 12,
     "svg.fonttype": "none",  # text stays text: readable by screen readers, in the page's own font
     "svg.hashsalt": "understudy",  # equal pictures, equal bytes
     "path.simplify": True,

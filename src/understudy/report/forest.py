@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ROW, HEAD, TOP, BOTTOM = 21, 25, 34, 44
+ROW, HEAD, TOP, BOTTOM = 22, 27, 34, 44
+INTERVAL = 124  # room for the interval's figures, right of the estimate's
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def limits(forest: Forest) -> tuple[float, float]:
 def draw(forest: Forest, words: Words, width: int) -> Figure:
     """Rows from top to bottom; beside each the figures in words where the page is wide enough."""
     wide = width >= 600
-    left, right = (148, 178) if wide else (92, 14)
+    left, right = (132, 196) if wide else (84, 14)
     rows = sum(len(g.estimates) for g in forest.groups)
     body = rows * ROW + len(forest.groups) * HEAD
     drawing = sheet(width, TOP + body + BOTTOM)
@@ -95,7 +96,8 @@ def draw(forest: Forest, words: Words, width: int) -> Figure:
     y = 0.0
     for group in forest.groups:
         y = _group(drawing, axes, group, y, words, wide)
-    _legend(axes, any(g.truth is not None for g in forest.groups))
+    if any(g.truth is not None for g in forest.groups):
+        write(drawing, 0, 18, "◆ truth, known here" if wide else "◆ truth", color=LIGHT["truth"])
     return drawing
 
 
@@ -118,10 +120,11 @@ def _line(axes: Axes, forest: Forest, wide: bool) -> None:
 def _group(drawing: Figure, axes: Axes, group: Group, y: float, words: Words, wide: bool) -> float:
     """One policy: its name, then a row per estimate. Returns where the next group starts."""
     start = TOP + y + HEAD - 8
-    write(drawing, 0, start, tidy(group.name, 44 if wide else 24), weight="bold", color=LIGHT["ink"], fontsize=12)
+    write(drawing, 0, start, tidy(group.name, 44 if wide else 24), weight="bold", color=LIGHT["ink"], fontsize=13)
     end = y + HEAD + len(group.estimates) * ROW
     if group.truth is not None:
-        axes.plot([group.truth] * 2, [y + HEAD - 2, end - 2], color=LIGHT["truth"], linewidth=1.4, zorder=2)
+        stop = y + HEAD - 2 if all(e.refused for e in group.estimates) else end - 2
+        axes.plot([group.truth] * 2, [y + HEAD - 2, stop], color=LIGHT["truth"], linewidth=1.4, zorder=2)
         axes.plot([group.truth], [y + HEAD - 5], "D", color=LIGHT["truth"], markersize=5, zorder=4, clip_on=False)
     for i, e in enumerate(group.estimates):
         center = y + HEAD + (i + 0.5) * ROW
@@ -131,9 +134,9 @@ def _group(drawing: Figure, axes: Axes, group: Group, y: float, words: Words, wi
             continue
         _row(axes, e, center)
         if wide:
-            text = f"{words.reward(e.value)}   {words.reward(e.low)} to {words.reward(e.high)}"
             x = drawing.get_size_inches()[0] * 72
-            write(drawing, x, TOP + center + 4, text, color=LIGHT["ink"], ha="right")
+            write(drawing, x - INTERVAL, TOP + center + 4, words.reward(e.value), color=LIGHT["ink"], ha="right")
+            write(drawing, x, TOP + center + 4, words.interval(e), color=LIGHT["muted"], ha="right")
     return end
 
 
@@ -161,21 +164,5 @@ def _refused(axes: Axes, e: Estimate, y: float, wide: bool) -> None:
         color=LIGHT["refused"],
         bbox={"facecolor": LIGHT["card"], "edgecolor": "none", "pad": 1.5},
         zorder=5,
-        annotation_clip=False,
-    )
-
-
-def _legend(axes: Axes, truth: bool) -> None:
-    """Only what needs a word: the truth's mark; the rest is labelled where it stands."""
-    if not truth:
-        return
-    axes.annotate(
-        "◆ truth, known here",
-        (1, 0),
-        xycoords="axes fraction",
-        xytext=(0, -38),
-        textcoords="offset points",
-        ha="right",
-        color=LIGHT["truth"],
         annotation_clip=False,
     )

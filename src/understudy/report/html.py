@@ -22,12 +22,13 @@ _TEMPLATES = Path(__file__).parent / "templates"
 NOTES = {
     "differences": "Right of the dashed line a candidate earns more. Both policies are scored on the same decisions, "
     "so luck that touches both cancels.",
-    "values": "The dashed line is the incumbent. Estimates that the log cannot support say so instead of giving a range.",
-    "evidence": "A bet of 1 on “the candidate is better” would have grown to this; the small upright tick is the most it "
-    "ever reached. Past the dashed line, luck is ruled out at the agreed level.",
-    "weights": "Dashed: weight 1, where candidate and log act alike. Bars far to the right are single decisions that count "
-    "for many; gray counts decisions with no weight at all.",
-    "overlap": "The longer the gray bar, the less the log knows about what the candidate would do there. Weakest first.",
+    "values": "The dashed line is the current policy. Where the log cannot carry an interval, it says “refused” and why.",
+    "evidence": "What a stake of 1 on “the candidate is better” would have grown to; the upright tick is the most it ever "
+    "reached. Past the dashed line, luck is ruled out at the agreed level.",
+    "weights": "Dashed: weight 1, where candidate and log act alike. Bars far to the right are single decisions that "
+    "count for many. Gray: decisions of no weight, where the candidate would never have acted so.",
+    "overlap": "The longer the gray bar, the less the log knows about what the candidate would do there. Weakest first; "
+    "“new” is the share of its choices that the log never tried.",
     "rewards": "What the log earned as time went by. A trend means that old and new decisions are not alike.",
     "actions": "Gray: how often the log took each action. Blue: how often the candidate would.",
 }
@@ -86,7 +87,7 @@ def _environment(report: Report) -> Environment:
     )
     spoken = words.Words.of(report)
     plain = (words.headline, words.outcome, words.share, words.count, words.figure, words.odds, words.day, words.moment,
-             words.sentence, words.check_name, words.level)  # fmt: skip
+             words.sentence, words.level, words.kind)  # fmt: skip
     environment.filters.update({f.__name__: f for f in plain})
     environment.filters.update(
         story=lambda c: words.story(report, c, spoken),

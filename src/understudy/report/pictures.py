@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from understudy.core.evidence import Lift
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDE, NARROW = 760, 344  # pixels: a page's column, and a telephone's
+WIDE, NARROW = 720, 336  # pixels: a page's column, and a telephone's
 MOST_ROWS = 12  # rows of a segment or action picture; the tables hold the rest
 
 
@@ -58,12 +59,13 @@ def _all(report: Report, words: Words) -> Iterator[Picture]:
     if diagnosed:
         alt = "Weights of the logged decisions: " + "; ".join(f"{d.target}: {_weight_words(d)}" for d in diagnosed)
         yield Picture("weights", "How the log is re-weighted", alt + ".", partial(weights, diagnosed))
-    for i, d in enumerate(d for d in diagnosed if d.overlap):
-        worst = min(d.overlap, key=lambda row: row.ess)
-        alt = (
-            f"Overlap of {d.target} by segment; weakest: {worst.segment}, worth {count(worst.ess)} of {count(worst.n)}."
+    covered = [d for d in diagnosed if d.overlap]
+    if covered:
+        worst = [(d.target, min(d.overlap, key=lambda row: row.ess)) for d in covered]
+        alt = "Overlap by action and segment; weakest: " + "; ".join(
+            f"{name} at {row.segment}, worth {count(row.ess)} of {count(row.n)}" for name, row in worst
         )
-        yield Picture(f"overlap-{i + 1}", f"Overlap of {d.target}", alt, partial(overlap, d.overlap))
+        yield Picture("overlap", "Overlap by action and segment", alt + ".", partial(overlap, covered))
     if len(report.log.rewards) > 1:
         first, last = report.log.rewards[0], report.log.rewards[-1]
         alt = f"Average reward over time, from {words.reward(first.mean)} to {words.reward(last.mean)}."
@@ -133,39 +135,54 @@ def _odds_ticks(low: float, high: float, threshold: float, width: int) -> list[f
     return inside if width >= 600 or len(inside) < 4 else [*inside[:1], 0.0, inside[-1]]
 
 
+def _cells(count: int, width: int, height: float) -> tuple[Figure, list[tuple[float, float, float]]]:
+    """A sheet of equal cells, two abreast where there is room: each cell's left, top and width."""
+    columns = 2 if width >= 600 and count > 1 else 1
+    cell = (width - 32 * (columns - 1)) / columns
+    drawing = sheet(width, math.ceil(count / columns) * height)
+    return drawing, [((i % columns) * (cell + 32), (i // columns) * height, cell) for i in range(count)]
+
+
 def weights(diagnosed: list[Diagnostics], width: int) -> Figure:
     """A histogram of the weights per target, both axes logarithmic, with its ESS and its heaviest row."""
-    columns = 2 if width >= 600 and len(diagnosed) > 1 else 1
-    cell_w, cell_h = (width - 24 * (columns - 1)) / columns, 190
-    rows = math.ceil(len(diagnosed) / columns)
-    drawing = sheet(width, rows * cell_h + 4)
-    low = min(d.weights.edges[0] for d in diagnosed)
-    high = max(d.weights.edges[-1] for d in diagnosed)
+    drawing, cells = _cells(len(diagnosed), width, 196)
+    live = [edge for d in diagnosed for edge in _live_edges(d)] or [0.0]
+    low, high = min(-1.0, math.floor(min(live))), max(1.0, math.ceil(max(live)))
     tallest = max((max(d.weights.counts, default=1) for d in diagnosed), default=1)
-    for i, d in enumerate(diagnosed):
-        x, y = (i % columns) * (cell_w + 24), (i // columns) * cell_h
-        write(drawing, x, y + 14, tidy(d.target, 40), weight="bold", fontsize=12)
-        write(drawing, x, y + 31, _weight_words(d), color=LIGHT["muted"])
-        axes = place(drawing, x + 44, y + 42, cell_w - 50, cell_h - 90)
-        _histogram(axes, d)
-        axes.set_xlim(low, high)
+    for d, (x, y, cell) in zip(diagnosed, cells):
+        write(drawing, x, y + 14, tidy(d.target, int(cell / 9)), weight="bold", fontsize=13)
+        write(drawing, x, y + 32, f"ESS {count(d.ess)} of {count(d.n)}, heaviest row {share(d.max_weight_share)}",
+              color=LIGHT["muted"])  # fmt: skip
+        axes = place(drawing, x + 44, y + 46, cell - 50, 96)
+        _histogram(axes, d, low, high - low)
+        axes.set_xlim(low - 0.16 * (high - low), high)
         axes.set_ylim(0.7, tallest * 1.6)
+        ticks = list(range(int(low), int(high) + 1, max(1, round((high - low) / 5))))
+        none = low - 0.1 * (high - low)
+        axes.set_xticks([none, *ticks], ["none", *(_decimal(t) for t in ticks)])
         axes.set_xlabel("weight of a logged decision", labelpad=4)
     return drawing
 
 
-def _histogram(axes: Axes, d: Diagnostics) -> None:
+def _live_edges(d: Diagnostics) -> list[float]:
+    """Edges of the bins that hold something, but for the first, which holds the zero weights."""
+    bins = zip(d.weights.edges[1:], d.weights.edges[2:], d.weights.counts[1:])
+    return [edge for low, high, n in bins if n for edge in (low, high)]
+
+
+def _decimal(power: int) -> str:
+    return f"{10.0**power:,.0f}" if power >= 0 else f"{10.0**power:.{-power}f}"
+
+
+def _histogram(axes: Axes, d: Diagnostics, low: float, span: float) -> None:
+    """Bars per bin; the first bin, of (next to) no weight, stands apart in gray."""
     edges, counts = d.weights.edges, d.weights.counts
     axes.set_yscale("log")
     axes.grid(axis="y")
-    widths = [b - a for a, b in zip(edges, edges[1:])]
-    colors = [LIGHT["quiet"]] + [LIGHT["data"]] * (len(counts) - 1)
-    axes.bar(edges[:-1], counts, width=[0.92 * w for w in widths], align="edge", color=colors, bottom=0)
+    widths = [0.92 * (b - a) for a, b in pairwise(edges)]
+    axes.bar(edges[1:-1], counts[1:], width=widths[1:], align="edge", color=LIGHT["data"])
+    axes.bar([low - 0.1 * span], counts[:1], width=0.05 * span, color=LIGHT["quiet"])
     axes.axvline(0, color=LIGHT["muted"], linewidth=1, linestyle=(0, (4, 3)))
-    first, last = math.ceil(edges[0]), math.floor(edges[-1])
-    step = max(1, math.ceil((last - first) / 5))
-    ticks = [t for t in range(first, last + 1) if t % step == 0]
-    axes.set_xticks(ticks, [f"{10.0**t:,.0f}" if t >= 0 else f"{10.0**t:.{-t}f}" for t in ticks])
     ceiling = max(max(counts, default=1), 1)
     marks = [10**k for k in range(0, int(math.log10(ceiling)) + 1, 1 if ceiling < 2000 else 2)]
     axes.set_yticks(marks, [f"{m:,}" for m in marks])
@@ -173,38 +190,45 @@ def _histogram(axes: Axes, d: Diagnostics) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def overlap(rows: tuple[OverlapRow, ...], width: int) -> Figure:
+def overlap(diagnosed: list[Diagnostics], width: int) -> Figure:
     """Per segment: decisions in the log (hollow) and what they are worth to the candidate (solid), logarithmic."""
-    worst = sorted(rows, key=lambda r: r.ess)[:MOST_ROWS]
-    wide = width >= 600
-    left, right, top, row = (168, 150, 24, 24) if wide else (112, 14, 24, 24)
-    drawing = sheet(width, top + row * len(worst) + 44)
-    axes = place(drawing, left, top, width - left - right, row * len(worst))
-    axes.set_xscale("log")
-    axes.set_ylim(len(worst), 0)
-    floor = max(min(min(r.ess for r in worst), 1e9), 0.5)
-    axes.set_xlim(floor / 1.6, max(r.n for r in worst) * 1.6)
-    for i, r in enumerate(worst):
-        y, ess = i + 0.5, max(r.ess, floor)
-        axes.plot([ess, r.n], [y, y], color=LIGHT["rule"], linewidth=4, solid_capstyle="butt", zorder=1)
-        axes.plot([r.n], [y], "o", markerfacecolor=LIGHT["card"], markeredgecolor=LIGHT["muted"], markersize=7)
-        axes.plot([ess], [y], "o", color=LIGHT["data"], markersize=7)
-        baseline = top + row * y + 4
-        write(drawing, 0, baseline, tidy(r.segment, 24 if wide else 15))
-        if wide:
-            note = f"{share(r.unsupported)} unseen" if r.unsupported > 0 else "all seen"
-            tone = LIGHT["refused"] if r.unsupported > 0 else LIGHT["muted"]
-            write(drawing, width, baseline, note, ha="right", color=tone)
-    _bare(axes)
-    axes.grid(axis="x")
-    _count_ticks(axes)
-    axes.set_xlabel("● worth (ESS)    ○ decisions in the log", labelpad=6)
+    chosen = [sorted(d.overlap, key=lambda r: r.ess)[:MOST_ROWS] for d in diagnosed]
+    head, row, left = 28, 22, 118
+    tallest = max(len(rows) for rows in chosen)
+    drawing, cells = _cells(len(diagnosed), width, head + row * tallest + 62)
+    low = max(min(r.ess for rows in chosen for r in rows), 0.5)
+    high = max(r.n for rows in chosen for r in rows)
+    for d, rows, (x, y, cell) in zip(diagnosed, chosen, cells):
+        write(drawing, x, y + 14, tidy(d.target, int(cell / 9)), weight="bold", fontsize=13)
+        axes = place(drawing, x + left, y + head, cell - left - 8, row * len(rows))
+        axes.set_xscale("log")
+        axes.set_ylim(len(rows), 0)
+        axes.set_xlim(low / 1.5, high * 1.5)
+        for i, r in enumerate(rows):
+            _overlap_row(axes, r, i + 0.5, low)
+            color = LIGHT["refused"] if r.unsupported > 0 else LIGHT["ink"]
+            label = f"{tidy(r.segment, 10)}, {share(r.unsupported)} new" if r.unsupported > 0 else tidy(r.segment, 17)
+            write(drawing, x, y + head + row * (i + 0.5) + 4, label, color=color)
+        _bare(axes)
+        axes.grid(axis="x")
+        _count_ticks(axes)
+        axes.set_xlabel("● ESS   ○ decisions logged", labelpad=5)
     return drawing
 
 
+def _overlap_row(axes: Axes, r: OverlapRow, y: float, low: float) -> None:
+    ess = max(r.ess, low)
+    axes.plot([ess, max(r.n, low)], [y, y], color=LIGHT["rule"], linewidth=4, solid_capstyle="butt", zorder=1)
+    axes.plot([max(r.n, low)], [y], "o", markerfacecolor=LIGHT["card"], markeredgecolor=LIGHT["muted"], markersize=7)
+    axes.plot([ess], [y], "o", color=LIGHT["data"], markersize=7)
+
+
 def _count_ticks(axes: Axes) -> None:
+    """Powers of ten, or 1, 2, 5 of them where the axis is short."""
     low, high = axes.get_xlim()
-    ticks = [10**k for k in range(max(0, math.ceil(math.log10(low))), math.floor(math.log10(high)) + 1)]
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1,) if math.log10(high / low) > 2.5 else (1, 3) if math.log10(high / low) > 1.2 else (1, 2, 5)
+    ticks = [t for k in powers for s in steps if low <= (t := s * 10**k) <= high and t >= 1]
     axes.set_xticks(ticks, [f"{t:,}" for t in ticks])
     axes.minorticks_off()
 

@@ -25,7 +25,7 @@ def to_text(report: Report) -> str:
         lines += [f"  {words.tidy(line)}" for line in words.story(report, c, spoken)]
         for check in c.verdict.checks if c.verdict else ():
             seen, wanted = words.figure(check.observed), words.figure(check.threshold)
-            lines.append(f"  {'✓' if check.passed else '✗'} {words.check_name(check)}: {seen} (needed {wanted})")
+            lines.append(f"  {'✓' if check.passed else '✗'} {words.kind(check.name)}: {seen} (needed {wanted})")
     lines += ["", _audit(report)]
     lines += [
         f"  {f.severity}: {words.tidy(f.name)}, {words.count(f.rows)} rows. {f.cure}" for f in report.findings or ()
@@ -42,8 +42,16 @@ def to_markdown(report: Report) -> str:
         lines += ["", f"## {_plain(c.name)}: {words.outcome(c).lower()}", ""]
         lines.append(_plain(" ".join(words.story(report, c, spoken))))
         if c.verdict and c.verdict.checks:
-            rows = ((("✓" if k.passed else "✗"), words.check_name(k), words.figure(k.observed), words.figure(k.threshold),
-                     k.why) for k in c.verdict.checks)  # fmt: skip
+            rows = (
+                (
+                    "✓" if k.passed else "✗",
+                    words.kind(k.name),
+                    words.figure(k.observed),
+                    words.figure(k.threshold),
+                    k.why,
+                )
+                for k in c.verdict.checks
+            )
             lines += ["", *_table(("", "Check", "Seen", "Needed", "Why"), rows)]
         if report.values(c):
             rows = ((e.estimator, spoken.reward(e.value), spoken.interval(e), words.count(e.ess), "; ".join(e.notes))

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from understudy.core.evidence import Check, Estimate
+from understudy.core.evidence import Estimate
 from understudy.report.model import Candidate, Report
 
 OUTCOMES = {"ship": "Ship", "hold": "Hold", "not_enough_evidence": "Not enough evidence", "refused": "Refused"}
@@ -110,9 +110,7 @@ def figure(value: float | str | None) -> str:
         return value
     if not math.isfinite(value):
         return "∞" if value > 0 else f"{MINUS}∞" if value < 0 else "–"
-    if float(value).is_integer() and abs(value) < 1e15:
-        text = f"{abs(value):,.0f}"
-    elif abs(value) >= 1000:
+    if abs(value) >= 1000 or float(value).is_integer():
         text = f"{abs(value):,.0f}"
     else:
         text = f"{abs(value):.4g}"
@@ -133,11 +131,11 @@ def odds(log_e: float) -> str:
 
 
 def day(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%-d %B %Y")
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%d %b %Y").lstrip("0")
 
 
 def moment(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%-d %B %Y, %H:%M UTC")
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%d %B %Y, %H:%M UTC").lstrip("0")
 
 
 def tidy(text: str, longest: int = 0) -> str:
@@ -179,13 +177,13 @@ def gain(report: Report, candidate: Candidate, words: Words) -> str:
     if lift is None:
         return ""
     size = (
-        f"{words.reward(abs(lift.mean))} {'more' if lift.mean >= 0 else 'less'} per {words.per} than {lift.incumbent}"
+        f"{words.reward(abs(lift.mean))} {'more' if lift.mean >= 0 else 'less'} per {words.per} than the current policy"
     )
     sure = f"at {level(1 - report.alpha)} confidence"
     if lift.mean <= 0 or not math.isfinite(lift.low):
         return f"On this log it earns {size}"
     if lift.low > 0:
-        return f"It earns {size}: at least {words.reward(lift.low)} more, {sure}"
+        return f"It earns {size}; {sure}, at least {words.reward(lift.low)} more"
     return f"On this log it earns {size}, but {words.reward(abs(lift.low))} less cannot be ruled out {sure}"
 
 
@@ -205,8 +203,9 @@ def story(report: Report, candidate: Candidate, words: Words) -> tuple[str, ...]
     return tuple(part for part in (sentence(told), sentence(reason), needed(candidate)) if part)
 
 
-def check_name(check: Check) -> str:
-    return sentence(check.name.replace("_", " ")).rstrip(".")
+def kind(name: str) -> str:
+    """The name of a check or a finding, as a heading: "max_weight_share" → "Max weight share"."""
+    return sentence(name.replace("_", " ")).rstrip(".")
 
 
 def reason(e: Estimate) -> str:
