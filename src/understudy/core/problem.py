@@ -89,6 +89,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         discount: γ of the value Σ γ^t r_t; it lives here and nowhere else.
         horizon: most steps in an episode; 1 is a bandit, None is unbounded (then γ < 1).
         unit: who is independent of whom: ``decision``, ``episode`` or ``unit`` (the log's unit_id).
+        ignore: names of the log's context that are left out on purpose; any other unknown name is refused.
     """
 
     features: tuple[Feature, ...]
@@ -99,6 +100,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     discount: float = 1.0
     horizon: int | None = 1
     unit: Literal["decision", "episode", "unit"] = "decision"
+    ignore: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         low, high = self.reward_range
@@ -110,7 +112,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError("with no horizon the value is infinite unless discount < 1")
         if self.horizon is not None and self.horizon < 1:
             raise ValueError(f"horizon must be at least 1; got {self.horizon}")
-        for what, names in (("feature", self.feature_names), ("outcome", self.outcome_names)):
+        features = self.feature_names + self.ignore
+        for what, names in (("feature", features), ("outcome", self.outcome_names)):
             if len(set(names)) != len(names):
                 raise ValueError(f"a {what} name stands twice")
         reward_names(self.reward, self.outcome_names)
