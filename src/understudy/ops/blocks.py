@@ -1,4 +1,4 @@
-"""Sums over blocks of units: they merge by plain addition, and leaving out one block at a time gives a standard error."""
+"""Sums over blocks of units: they merge by addition, and leaving out one block at a time gives a standard error."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ import numpy as np
 from understudy.core.errors import EvidenceError
 from understudy.core.evidence import Totals
 from understudy.core.hashing import buckets
+from understudy.ops.intervals import Bounds, jackknife_interval
 
 BLOCKS = 256
 
 
 @dataclass(frozen=True)
 class Jackknife:
-    """A smooth value with the spread that leaving out one block at a time shows."""
+    """A smooth value, and what it would have been without each block."""
 
     value: float
-    std_error: float
     replicates: np.ndarray  # f64[G] the value without each non-empty block
     counts: np.ndarray  # f64[G] episodes in each non-empty block
-    df: float  # effective number of blocks (Σm)²/Σm² minus 1
+
+    def bounds(self, level: float) -> Bounds:
+        """Standard error and interval; see ``intervals.jackknife_interval``."""
+        return jackknife_interval(np.float64(self.value), self.replicates, self.counts, level)
 
 
 def totals(terms: np.ndarray, unit: np.ndarray, k: int = BLOCKS) -> Totals:
@@ -41,34 +44,28 @@ def block_sums(terms: np.ndarray, block: np.ndarray, k: int) -> Totals:
 
 
 def jackknife(value: Callable[[np.ndarray], np.ndarray | float], whole: Totals) -> Jackknife:
-    """Delete-one-block jackknife for blocks of unequal size.
+    """Delete-one-block jackknife: the value of all, and the value without each block of units.
 
-    With h_j = N/m_j, θ̂ the value of all and θ̂₍ⱼ₎ without block j:
-    θ̃_j = h_j θ̂ − (h_j − 1) θ̂₍ⱼ₎,   θ_J = G θ̂ − Σ_j (1 − 1/h_j) θ̂₍ⱼ₎,
-    SE² = (1/G) Σ_j (θ̃_j − θ_J)² / (h_j − 1).  Equal blocks: the ordinary jackknife.
+    θ̂ = value(Σ_j s_j / N),   θ̂₍ⱼ₎ = value((Σ_i s_i − s_j) / (N − m_j)).
 
     Args:
         value: means [..., p] → [...], smooth.
         whole: sums [K, p] and counts [K] of K blocks; empty blocks are left out.
     Raises:
         EvidenceError: fewer than two blocks hold a unit.
-    Source: Busing, Meijer & van der Leeden 1999, "Delete-m jackknife for unequal m", equations (5)–(8).
+    Source: Miller 1974; Tukey 1958.
     """
     sums, counts = nonempty(whole)
-    n, g = counts.sum(), len(counts)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a block may hold all overlap; the replicate is then NaN
-        point = float(value(sums.sum(0) / n))
+    with np.errstate(divide="ignore", invalid="ignore"):  # a block may hold all overlap; that replicate is NaN
+        point = float(value(sums.sum(0) / counts.sum()))
         replicates = np.asarray(value(leave_one_out(sums, counts)), np.float64)  # f64[G]
-    h = n / counts
-    pseudo = h * point - (h - 1) * replicates
-    center = g * point - ((1 - 1 / h) * replicates).sum()
-    variance = ((pseudo - center) ** 2 / (h - 1)).mean()
-    return Jackknife(point, float(np.sqrt(variance)), replicates, counts, float(n * n / (counts * counts).sum() - 1))
+    return Jackknife(point, replicates, counts)
 
 
 def leave_one_out(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Means [G, p] of all but one block; sums [G, p] and counts [G] of non-empty blocks."""
-    return (sums.sum(0) - sums) / (counts.sum() - counts)[:, None]
+    """Means [..., K, p] without each block; sums [..., K, p], counts [..., K]. Without an empty block: that of all."""
+    rest = counts.sum(-1, keepdims=True) - counts  # [..., K]
+    return (sums.sum(-2, keepdims=True) - sums) / rest[..., None]
 
 
 def nonempty(whole: Totals) -> tuple[np.ndarray, np.ndarray]:

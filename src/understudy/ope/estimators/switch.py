@@ -12,6 +12,8 @@ from understudy.ope.one_step import modelled, require
 from understudy.ops import weights
 from understudy.ops.blocks import jackknife
 
+TAUS = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 35.0, 60.0, 100.0, 200.0, 500.0, 1000.0, np.inf)
+
 
 @dataclass(frozen=True)
 class Switch:
@@ -53,10 +55,9 @@ class Switch:
     def notes(self) -> tuple[str, ...]:
         if self.chosen is None:
             return ()
-        bias = (
-            () if self.taus[self.chosen] == np.inf else ("the interval does not contain the bias of weights above tau",)
-        )
-        return (f"tau = {self.taus[self.chosen]:g}, chosen by the data", *bias)
+        tau = self.taus[self.chosen]
+        bias = () if tau == np.inf else ("the interval does not contain the bias of weights above tau",)
+        return (f"tau = {tau:g}, chosen by the data", *bias)
 
     def terms(self, e: Evidence) -> np.ndarray:
         w, v, residual = modelled(e)
@@ -76,7 +77,7 @@ class Switch:
         count = len(self.taus)
         tail = whole.sums[:, count:].sum(0) / whole.counts.sum()  # [T]
         bound = [
-            jackknife(replace(self, chosen=j).value, whole).std_error ** 2 + (width * tail[j]) ** 2
+            float(jackknife(replace(self, chosen=j).value, whole).bounds(0.95).std_error) ** 2 + (width * tail[j]) ** 2
             for j in range(count)
         ]
         return replace(self, chosen=int(np.argmin(bound)))

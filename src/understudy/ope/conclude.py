@@ -1,0 +1,277 @@
+"""From totals to estimates: the interval of each method, and the one rule by which an interval is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from understudy.core.errors import EvidenceError
+from understudy.core.evidence import Estimate, Totals
+from understudy.core.protocols import Estimator
+from understudy.ope.evidence import no_overlap
+from understudy.ope.tally import LOGGED, Plan, Tally
+from understudy.ops import betting, weights
+from understudy.ops.blocks import jackknife
+from understudy.ops.intervals import SKEW_LIMIT, bootstrap, empirical_bernstein
+
+# Where an asymptotic interval is answered. Outside, its coverage was measured to fall (docs/coverage.md).
+MIN_ESS = 200.0  # effective sample size of independent units
+MIN_MATCHED = 30  # rows on which log and target agree (a difference: on which the two policies disagree)
+MIN_INFORMATIVE = 10  # rows of weight whose reward is not the most common one
+MAX_UNSUPPORTED = 1e-6  # share of the target's probability on actions the log cannot take
+EXACT = ("betting", "empirical_bernstein")  # no central limit; every episode is kept
+METHODS = ("jackknife", "bootstrap", "studentised", *EXACT)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One value to be reported: an estimator on a target or on a difference, in a segment."""
+
+    column: int
+    name: str
+    label: str
+    estimator: Estimator
+    parts: tuple[tuple[int, Estimator], ...]  # (target, settled estimator): one, or two to subtract
+    totals: Totals
+    segment: int | None
+
+    def value(self, mean: np.ndarray) -> np.ndarray:
+        """Value of the target, or of the first minus the second."""
+        if len(self.parts) == 1:
+            return np.asarray(self.parts[0][1].value(mean))
+        half = mean.shape[-1] // 2
+        return np.asarray(self.parts[0][1].value(mean[..., :half])) - self.parts[1][1].value(mean[..., half:])
+
+
+@dataclass(frozen=True)
+class _Overlap:
+    """What log and targets share, per column of the plan, in one segment or in all."""
+
+    n: int
+    n_units: int
+    ess: np.ndarray
+    share: np.ndarray
+    matched: np.ndarray
+    informative: np.ndarray
+
+
+def conclude(tallied: Tally, plan: Plan, unsupported: Mapping[str, float]) -> tuple[Estimate, ...]:
+    """Estimates of every target, then of every difference; for everybody, then per segment.
+
+    Args:
+        unsupported: target → share of its probability on actions the log cannot take.
+    Raises:
+        EvidenceError: fewer than two units, or a target that shares no action with the log.
+    """
+    everybody = _overlap(tallied, plan, None)
+    if everybody.n_units < 2:
+        raise EvidenceError(
+            f"the log holds {everybody.n_units} independent unit, and at least two are needed",
+            "One unit says nothing about how units differ, so no estimate could have an interval.",
+            "Collect more units, or check that `unit` names who is independent of whom.",
+            field="unit",
+        )
+    settled = _settle(tallied, plan)
+    answer: list[Estimate] = []
+    lost: list[str] = []
+    for segment in (None, *range(len(plan.segments))):
+        overlap = everybody if segment is None else _overlap(tallied, plan, segment)
+        if overlap.n == 0:
+            continue
+        cases = []
+        for case in _cases(tallied, plan, settled, segment):
+            if _defined(case, overlap, plan):
+                cases.append(case)
+            elif segment is None:
+                raise no_overlap(case.label, case.name)
+            else:
+                lost.append(f"{plan.segments[segment]} holds no overlap for {case.label} of {case.name}")
+        answer += _answer(cases, overlap, tallied, plan, unsupported)
+    if lost:
+        answer = [_with_notes(e, lost) if e.segment == "" else e for e in answer]
+    return tuple(answer)
+
+
+def _overlap(tallied: Tally, plan: Plan, segment: int | None) -> _Overlap:
+    weight = tallied.units.of(segment)  # f64[U, C]
+    pick = (lambda a: a.sum(0)) if segment is None else (lambda a: a[segment])
+    ess, share = weights.ess(weight), weights.max_share(weight) if len(weight) else np.zeros(len(plan.columns))
+    for j, (a, b) in enumerate(plan.pairs, start=len(plan.targets)):
+        ess[j] = min(ess[j], *(ess[plan.targets.index(t)] for t in (a, b)))
+        share[j] = max(share[j], *(share[plan.targets.index(t)] for t in (a, b)))
+    return _Overlap(
+        int(pick(tallied.counts).sum()), len(weight), ess, share, pick(tallied.matched), pick(tallied.informative)
+    )
+
+
+def _settle(tallied: Tally, plan: Plan) -> list[list[Estimator]]:
+    """[target][estimator], with thresholds chosen on everybody where an estimator chooses one."""
+    width = plan.reward_range[1] - plan.reward_range[0]
+    return [
+        [
+            estimator.settle(tallied.totals(t, e, None), width) if hasattr(estimator, "settle") else estimator  # type: ignore[attr-defined]
+            for e, (_, estimator) in enumerate(plan.estimators)
+        ]
+        for t in range(len(plan.targets))
+    ]
+
+
+def _cases(tallied: Tally, plan: Plan, settled: list[list[Estimator]], segment: int | None) -> list[_Case]:
+    sides = [(t,) for t in range(len(plan.targets))]
+    sides += [(plan.targets.index(a), plan.targets.index(b)) for a, b in plan.pairs]
+    cases = []
+    for column, side in enumerate(sides):
+        for e, (label, _) in enumerate(plan.estimators):
+            parts = [tallied.totals(t, e, segment) for t in side]
+            whole = Totals(np.concatenate([part.sums for part in parts], axis=1), parts[0].counts)
+            who = tuple((t, settled[t][e]) for t in side)
+            cases.append(_Case(column, plan.columns[column], label, settled[side[0]][e], who, whole, segment))
+    return cases
+
+
+def _defined(case: _Case, overlap: _Overlap, plan: Plan) -> bool:
+    weighs = bool(case.estimator.needs & {"propensity", "match"})
+    if weighs and any(overlap.ess[t] == 0 and overlap.matched[t] == 0 for t, _ in case.parts):
+        return False
+    if "propensity" in case.estimator.needs and any(overlap.ess[t] == 0 for t, _ in case.parts):
+        return False
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return bool(np.isfinite(case.value(case.totals.sums.sum(0) / case.totals.counts.sum())))
+
+
+def _answer(cases, overlap: _Overlap, tallied: Tally, plan: Plan, unsupported) -> list[Estimate]:
+    """Intervals of all cases of one segment; refused ones keep their value and say why."""
+    reasons = [_refusals(case, overlap, tallied, plan, unsupported) for case in cases]
+    found = [None if why else _interval(case, tallied, plan) for case, why in zip(cases, reasons)]
+    return [_estimate(case, overlap, plan, why, bounds) for case, why, bounds in zip(cases, reasons, found)]
+
+
+def _refusals(case: _Case, overlap: _Overlap, tallied: Tally, plan: Plan, unsupported) -> list[str]:
+    """Why this case may have no interval; empty if it may."""
+    why = []
+    if overlap.n_units < 2:
+        why.append(f"only {overlap.n_units} independent unit here")
+    if plan.method in EXACT:
+        return why + _exact_refusals(case, overlap, plan)
+    j, row = case.column, "row" if overlap.n_units == overlap.n else "unit"
+    if tallied.propensity[0] == -np.inf and any(plan.targets[t] != LOGGED for t, _ in case.parts):
+        return [*why, "the log has no propensities, so what it shares with the target is unknown"]
+    if overlap.ess[j] < MIN_ESS:
+        why.append(
+            f"effective sample size {overlap.ess[j]:.1f} of {overlap.n:,}, below {MIN_ESS:.0f}; "
+            f"the heaviest {row} holds {100 * overlap.share[j]:.0f} % of the weight"
+        )
+    if overlap.matched[j] < MIN_MATCHED:
+        what = "on which the two policies differ" if len(case.parts) > 1 else "on which log and target agree"
+        why.append(f"{overlap.matched[j]} rows {what}, below {MIN_MATCHED}")
+    if overlap.informative[j] < MIN_INFORMATIVE:
+        why.append(
+            f"{overlap.informative[j]} weighted rows whose reward is not {plan.common:g}, below {MIN_INFORMATIVE}"
+        )
+    for t, _ in case.parts:
+        share = unsupported.get(plan.targets[t], 0.0)
+        if share > MAX_UNSUPPORTED:
+            why.append(f"{100 * share:.2g} % of {plan.targets[t]}'s probability is on actions the log never takes")
+    smallest, largest = -tallied.propensity[0], tallied.propensity[1]
+    compares = "match" in case.estimator.needs and plan.targets[case.parts[0][0]] != LOGGED
+    if compares and largest > smallest * (1 + 1e-6):
+        why.append(f"replay needs uniformly random logging; propensities here go from {smallest:.3g} to {largest:.3g}")
+    return why
+
+
+def _exact_refusals(case: _Case, overlap: _Overlap, plan: Plan) -> list[str]:
+    why = []
+    if not all(hasattr(estimator, "weights") for _, estimator in case.parts):
+        why.append(f"{plan.method} bounds one weighted reward per episode; use ips or clipped_ips")
+    elif plan.method == "empirical_bernstein" and not np.isfinite(getattr(case.estimator, "clip", np.inf)):
+        why.append("empirical Bernstein needs a declared largest weight; use clipped_ips")
+    if overlap.n_units != overlap.n:
+        why.append(f"{overlap.n:,} episodes of {overlap.n_units:,} units are not independent draws")
+    if any("estimated" in note for note in plan.notes):
+        why.append("propensities are estimated, so no bound on them is exact")
+    return why
+
+
+def _interval(case: _Case, tallied: Tally, plan: Plan) -> tuple[float | None, float, float] | str:
+    """(standard error, low, high), or why there is none after all."""
+    if plan.method in EXACT:
+        return _exact(case, tallied, plan)
+    if plan.method == "jackknife":
+        bounds = jackknife(case.value, case.totals).bounds(plan.level)
+    else:
+        kind = "percentile" if plan.method == "bootstrap" else "studentised"
+        try:
+            drawn = bootstrap({"it": case.totals}, {"it": case.value}, plan.level, seed=plan.seed, kind=kind)
+        except EvidenceError as error:
+            return error.what
+        bounds = drawn["it"]
+    std_error, skew = float(bounds.std_error), float(bounds.skew)
+    if not np.isfinite(std_error):
+        return "one block of units holds all overlap"
+    if std_error == 0:
+        return "nothing that was seen varies"
+    if abs(skew) > SKEW_LIMIT:
+        return f"the estimate rests on about {1 / skew**2:.1f} equal contributions"
+    return std_error, float(bounds.low), float(bounds.high)
+
+
+def _exact(case: _Case, tallied: Tally, plan: Plan) -> tuple[float | None, float, float]:
+    """Bounds that need no central limit: E lower ≤ V and E upper ≤ −V whenever weights are at most the ratio."""
+    segment, reward, ratio = (np.concatenate([part[i] for part in tallied.streams]) for i in range(3))
+    if case.segment is not None:
+        here = segment == case.segment
+        reward, ratio = reward[here], ratio[here]
+    low, high = plan.reward_range
+    sides = [
+        betting.weighted_streams(estimator.weights(ratio[:, t]), reward, low, high)  # type: ignore[attr-defined]
+        for t, estimator in case.parts
+    ]
+    lower, upper = sides[0]
+    most = getattr(case.estimator, "clip", np.inf) * (high - low)  # range of a stream above its floor
+    if len(sides) == 2:  # a − b: what bounds a from below and b from above
+        lower = betting.Stream(lower.values + sides[1][1].values, lower.floor + sides[1][1].floor)
+        upper = betting.Stream(upper.values + sides[1][0].values, upper.floor + sides[1][0].floor)
+        most *= 2
+    if plan.method == "betting":
+        bottom, top = betting.interval(lower, upper, plan.level)
+    else:
+        bottom = float(empirical_bernstein(lower.values, lower.floor, lower.floor + most, plan.level).low)
+        top = -float(empirical_bernstein(upper.values, upper.floor, upper.floor + most, plan.level).low)
+    value = float(case.value(case.totals.sums.sum(0) / case.totals.counts.sum()))
+    return None, min(bottom, value), max(top, value)  # a wider interval still covers
+
+
+def _estimate(case: _Case, overlap: _Overlap, plan: Plan, why: list[str], bounds) -> Estimate:
+    if isinstance(bounds, str):
+        why, bounds = [*why, bounds], None
+    j = case.column
+    notes = [f"no interval: {reason}" for reason in why]
+    if plan.method not in EXACT or bounds is None:  # exact bounds hold in spite of clipping
+        notes += [note for _, estimator in case.parts for note in getattr(estimator, "notes", ())]
+    std_error, low, high = bounds or (None, None, None)
+    return Estimate(
+        target=case.name,
+        estimator=case.label,
+        value=float(case.value(case.totals.sums.sum(0) / case.totals.counts.sum())),
+        std_error=std_error,
+        low=low,
+        high=high,
+        level=plan.level,
+        method=plan.method,
+        n_episodes=overlap.n,
+        n_units=overlap.n_units,
+        ess=float(overlap.ess[j]),
+        max_weight_share=float(overlap.share[j]),
+        matched=int(overlap.matched[j]),
+        segment="" if case.segment is None else plan.segments[case.segment],
+        notes=tuple(dict.fromkeys((*notes, *plan.notes))),
+    )
+
+
+def _with_notes(estimate: Estimate, more: list[str]) -> Estimate:
+    import msgspec
+
+    mine = [note for note in more if note.endswith(f"{estimate.estimator} of {estimate.target}")]
+    return msgspec.structs.replace(estimate, notes=(*estimate.notes, *mine))

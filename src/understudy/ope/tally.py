@@ -1,0 +1,193 @@
+"""The fold behind every estimate: start, add a batch, ``+``. All that is kept of the data is here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from understudy.core.evidence import Evidence, Totals
+from understudy.core.hashing import buckets
+from understudy.core.protocols import Estimator
+from understudy.core.steps import Steps
+from understudy.ops.blocks import BLOCKS, block_sums
+
+LOGGED = "logged"  # the behavior policy itself, as a target
+_COMPACT = 32  # batches of unit weights that are held apart before they are merged
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is estimated, of whom, and how: fixed before the first row is read."""
+
+    targets: tuple[str, ...]
+    estimators: tuple[tuple[str, Estimator], ...]  # (label, estimator)
+    pairs: tuple[tuple[str, str], ...] = ()  # differences a − b
+    segments: tuple[str, ...] = ()  # labels; empty = everybody only
+    reward_range: tuple[float, float] = (0.0, 1.0)
+    level: float = 0.95
+    blocks: int = BLOCKS
+    method: str = "jackknife"
+    common: float = 0.0  # the most common reward: rows that have it say least
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Everything that gets a value: targets, then differences."""
+        return (*self.targets, *(f"{a} - {b}" for a, b in self.pairs))
+
+    @property
+    def streams(self) -> bool:
+        """Whether exact bounds are wanted, which need every episode's weight and reward."""
+        return self.method in ("betting", "empirical_bernstein")
+
+
+@dataclass(frozen=True)
+class UnitWeights:
+    """Σ of weights per (segment, unit), in batches that merge: what ESS of independent units needs.
+
+    Memory: 16 + 8·C bytes per distinct unit and segment, C the number of targets and differences.
+    """
+
+    parts: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]  # (segment i64[u], unit u64[u], weight f64[u, C])
+
+    def __add__(self, other: UnitWeights) -> UnitWeights:
+        both = UnitWeights(self.parts + other.parts)
+        return both if len(both.parts) <= _COMPACT else both.merged()
+
+    def merged(self) -> UnitWeights:
+        """One batch in which every (segment, unit) stands once."""
+        segment, unit, weight = (np.concatenate([part[i] for part in self.parts]) for i in range(3))
+        return UnitWeights((_by_unit(segment, unit, weight),))
+
+    def of(self, segment: int | None) -> np.ndarray:
+        """f64[units, C] weights of each unit, in one segment or in all."""
+        where, unit, weight = (self.merged() if len(self.parts) > 1 else self).parts[0]
+        if segment is not None:
+            return weight[where == segment]
+        return _by_unit(np.zeros(len(unit), np.int64), unit, weight)[2] if where.any() else weight
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Totals of every estimator on every target, and what the refusal rules read; ``a + b`` is the whole.
+
+    S segments, K blocks, P term columns of all targets and estimators, C targets and differences.
+    """
+
+    sums: np.ndarray  # f64[S, K, P]
+    counts: np.ndarray  # f64[S, K] episodes
+    matched: np.ndarray  # i64[S, C] rows on which log and target agree (differences: on which the two disagree)
+    informative: np.ndarray  # i64[S, C] rows of weight whose reward is not the most common one
+    propensity: np.ndarray  # f64[2] −smallest, largest: merged by maximum
+    units: UnitWeights
+    widths: tuple[int, ...]  # term columns of each estimator, the same for every target
+    streams: tuple[tuple[np.ndarray, ...], ...] = ()  # per batch: segment, reward, ratio [m, T]
+
+    def __add__(self, other: Tally) -> Tally:
+        kept = {"propensity": np.maximum(self.propensity, other.propensity), "widths": self.widths}
+        return Tally(**kept, **{n: getattr(self, n) + getattr(other, n) for n in _ADDED})
+
+    def totals(self, target: int, estimator: int, segment: int | None) -> Totals:
+        """Block totals of one estimator on one target; ``segment`` None is everybody."""
+        first = target * sum(self.widths) + sum(self.widths[:estimator])
+        part = self.sums[..., first : first + self.widths[estimator]]  # [S, K, p]
+        if segment is None:
+            return Totals(part.sum(0), self.counts.sum(0))
+        return Totals(part[segment], self.counts[segment])
+
+
+_ADDED = ("sums", "counts", "matched", "informative", "units", "streams")
+
+
+def tally(evidence: Mapping[str, Evidence], plan: Plan, segment: np.ndarray | None = None) -> Tally:
+    """Add up one batch: the same steps seen by every target of the plan. ``segment`` i64[m] in [0, S)."""
+    first = evidence[plan.targets[0]]
+    steps = first.steps
+    where = np.zeros(steps.m, np.int64) if segment is None else segment
+    size = max(len(plan.segments), 1)
+    index = where * plan.blocks + buckets(steps.unit, plan.blocks)
+    parts = [
+        block_sums(estimator.terms(evidence[t]), index, size * plan.blocks)
+        for t in plan.targets
+        for _, estimator in plan.estimators
+    ]
+    sums = np.concatenate([part.sums for part in parts], axis=1)  # f64[S·K, P]
+    ratio = np.stack([np.nan_to_num(evidence[t].ratio) for t in plan.targets], axis=1)  # f64[n, T]
+    order = {t: j for j, t in enumerate(plan.targets)}
+    gaps = [np.abs(ratio[:, order[a]] - ratio[:, order[b]]) for a, b in plan.pairs]
+    weight = np.column_stack([ratio, *gaps]) if gaps else ratio  # f64[n, C]
+    agree = [_agree(evidence[t]) for t in plan.targets] + [gap > 1e-12 for gap in gaps]
+    rare = steps.reward != plan.common
+    row = where if steps.m == steps.n else np.repeat(where, np.diff(steps.starts))
+    unit = steps.unit if steps.m == steps.n else steps.row_unit
+    b = steps.propensity
+    return Tally(
+        sums=sums.reshape(size, plan.blocks, -1),
+        counts=parts[0].counts.reshape(size, plan.blocks),
+        matched=_count(row, agree, size),
+        informative=_count(row, [(w > 0) & rare for w in weight.T], size),
+        propensity=np.array([-np.inf, 0.0]) if b is None or not len(b) else np.array([-b.min(), b.max()]),
+        units=UnitWeights((_by_unit(row, unit, weight),)),
+        widths=tuple(part.sums.shape[1] for part in parts[: len(plan.estimators)]),
+        streams=((row, steps.reward, ratio),) if plan.streams else (),
+    )
+
+
+@dataclass(frozen=True)
+class Support:
+    """How much of each target's probability lies where the log never goes; merges by ``+``."""
+
+    mass: np.ndarray  # f64[T, k] target's probability, summed over rows
+    barred: np.ndarray  # f64[T] target's probability on actions whose logged propensity is 0
+    taken: np.ndarray  # f64[k] how often the log took each action
+    known: np.ndarray  # f64[] rows that carry the propensity of every action
+    n: np.ndarray  # f64[] rows
+
+    def __add__(self, other: Support) -> Support:
+        return Support(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    @property
+    def unsupported(self) -> np.ndarray:
+        """f64[T] share of each target's probability without support, by propensities or else by counts of actions."""
+        if self.known == self.n:
+            return self.barred / self.n
+        return self.mass[:, self.taken == 0].sum(1) / self.n
+
+
+def support(steps: Steps, probs: Sequence[np.ndarray | None], k: int) -> Support:
+    """Support of one batch: ``probs`` f64[n, k] of each target, None where there is no pmf (the log itself)."""
+    barred = None if steps.propensities is None else steps.propensities <= 0
+    mass, outside = np.zeros((len(probs), k)), np.zeros(len(probs))
+    for j, pi in enumerate(probs):
+        if pi is not None:
+            mass[j] = pi.sum(0)
+            outside[j] = 0.0 if barred is None else float(pi[barred].sum())
+    discrete = steps.action.ndim == 1 and k > 0
+    taken = np.bincount(steps.action, minlength=k).astype(np.float64) if discrete else np.ones(k)
+    n = np.float64(steps.n)
+    return Support(mass, outside, taken, n if barred is not None else np.float64(0), n)
+
+
+def _agree(e: Evidence) -> np.ndarray:
+    return e.match if e.match is not None else e.ratio > 0
+
+
+def _count(row: np.ndarray, marks: list[np.ndarray], size: int) -> np.ndarray:
+    if size == 1:
+        return np.array([[np.count_nonzero(mark) for mark in marks]], np.int64)
+    return np.stack([np.bincount(row[mark], minlength=size) for mark in marks], axis=1)
+
+
+def _by_unit(segment: np.ndarray, unit: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights summed per (segment, unit); rows come out sorted by unit, then segment."""
+    order = np.lexsort((segment, unit)) if segment.any() else np.argsort(unit, kind="stable")
+    segment, unit = segment[order], unit[order]
+    new = np.ones(len(unit), bool)
+    new[1:] = (unit[1:] != unit[:-1]) | (segment[1:] != segment[:-1])
+    if new.all():
+        return segment, unit, weight[order]
+    at = np.flatnonzero(new)
+    return segment[at], unit[at], np.add.reduceat(weight[order], at, axis=0)
