@@ -20,6 +20,7 @@ TABLES: Mapping[str, str] = {
     "estimators": "understudy.ope.estimators:ESTIMATORS",
     "envs": "understudy.envs:ENVS",
     "models": "understudy.models:MODELS",
+    "classifiers": "understudy.models:CLASSIFIERS",
     "states": "understudy.models:STATES",
     "importers": "understudy.data.importers:IMPORTERS",
     "audits": "understudy.ope.audit:AUDITS",

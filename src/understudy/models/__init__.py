@@ -1,6 +1,6 @@
 """Context to numbers, NumPy only: feature maps, value models, policies, and the file that holds them.
 
-``MODELS`` are the regressors and classifiers a user names; ``STATES`` are the kinds that ``load`` rebuilds.
+``MODELS`` are the regressors a user names, ``CLASSIFIERS`` predict an action, ``STATES`` are what ``load`` rebuilds.
 """
 
 from __future__ import annotations
@@ -9,6 +9,14 @@ from typing import Any
 
 MODELS = {
     "ridge": "understudy.models.ridge:Ridge",
+    "logistic": "understudy.models.logistic:Logistic",
+    "trees": "understudy.models.growing:BoostedTrees",
+    "forest": "understudy.models.growing:Forest",
+}
+
+CLASSIFIERS = {
+    "multinomial": "understudy.models.logistic:Multinomial",
+    "forest": "understudy.models.growing:ForestClassifier",
 }
 
 STATES = {
@@ -18,6 +26,8 @@ STATES = {
     "explore": "understudy.models.policies:Explore",
     "mixture": "understudy.models.policies:Mixture",
     "linear": "understudy.models.ridge:LinearModel",
+    "logistic": "understudy.models.logistic:LogisticModel",
+    "trees": "understudy.models.trees:TreeModel",
 }
 
 

@@ -78,15 +78,25 @@ class Fixed(Discrete):
         return cls(k, whole(state, "action", 0, k - 1))
 
 
-RULES = {"greedy": (), "epsilon_greedy": ("epsilon",), "softmax": ("strength",), "squarecb": ("gamma",)}
-_RANGE = {"epsilon": (0.0, 1.0), "strength": (0.0, 1e9), "gamma": (0.0, 1e12)}
+_VOTING_ROWS = 2048  # rows whose members are held at a time
+# What ``amount`` is called in each rule, and where it must lie.
+RULES = {
+    "greedy": ("nothing", 0.0, 0.0),
+    "epsilon_greedy": ("epsilon", 0.0, 1.0),
+    "softmax": ("strength", 0.0, 1e9),
+    "squarecb": ("gamma", 0.0, 1e12),
+    "proportional": ("nothing", 0.0, 0.0),
+    "votes": ("epsilon", 0.0, 1.0),
+}
 
 
 @dataclass(frozen=True)
 class Explore(Discrete):
     """A value model's estimates turned into probabilities by an exploration rule.
 
-    rule: ``greedy``; ``epsilon_greedy`` (amount = ε); ``softmax`` (amount = λ); ``squarecb`` (amount = γ).
+    rule: ``greedy``; ``epsilon_greedy`` (amount = ε); ``softmax`` (amount = λ); ``squarecb`` (amount = γ);
+    ``proportional`` (the values are weights ≥ 0); ``votes`` (each member of an ensemble votes for its best action,
+    the votes mixed with ε = amount of uniform).
     """
 
     model: ValueModel
@@ -96,17 +106,33 @@ class Explore(Discrete):
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise ConfigError(f"unknown exploration rule {self.rule!r}", hint=f"One of: {', '.join(RULES)}")
-        for name in RULES[self.rule]:
-            low, high = _RANGE[name]
-            if not low <= self.amount <= high:
-                raise ConfigError(f"{self.rule}: {name} must lie in [{low}, {high}]; got {self.amount}", field=name)
+        name, low, high = RULES[self.rule]
+        if not low <= self.amount <= high:
+            raise ConfigError(
+                f"{self.rule}: amount ({name}) must lie in [{low}, {high}]; got {self.amount}", field="amount"
+            )
+        if self.rule == "votes" and not hasattr(self.model, "members"):
+            raise ConfigError("the rule votes needs an ensemble (forest, bag or lin_ts)", field="rule")
 
     def probs(self, context: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
         """π(·|x), f64[n, k]."""
+        if self.rule == "votes":
+            return self._votes(context, allowed)
         values = self.model.values(context)
         if self.rule == "greedy":
             return explore.greedy(values, allowed)
+        if self.rule == "proportional":
+            return explore.by_weight(values, allowed)
         return getattr(explore, self.rule)(values, self.amount, allowed)
+
+    def _votes(self, context: np.ndarray, allowed: np.ndarray | None) -> np.ndarray:
+        parts = []
+        for start in range(0, len(context), _VOTING_ROWS):
+            rows = slice(start, start + _VOTING_ROWS)
+            ok = None if allowed is None else allowed[rows]
+            share = explore.member_votes(self.model.members(context[rows]), ok)  # type: ignore[attr-defined]
+            parts.append(explore.mix([explore.uniform(share.shape, ok), share], [self.amount, 1 - self.amount]))
+        return np.concatenate(parts) if parts else explore.greedy(self.model.values(context), allowed)
 
     def state(self) -> State:
         return nested("explore", {"rule": self.rule, "amount": self.amount}, {"model": self.model.state()})
@@ -115,8 +141,11 @@ class Explore(Discrete):
     def from_state(cls, state: State) -> Explore:
         only(state, ["rule", "amount"], (), ["model"])
         rule = choice(state, "rule", tuple(RULES))
-        low, high = _RANGE[RULES[rule][0]] if RULES[rule] else (0.0, 0.0)
-        return cls(_valued(revive(part(state, "model"))), rule, number(state, "amount", low, high))
+        _, low, high = RULES[rule]
+        model = _valued(revive(part(state, "model")))
+        if rule == "votes" and not hasattr(model, "members"):
+            raise bad("explore: the rule votes stands over a model without members")
+        return cls(model, rule, number(state, "amount", low, high))
 
 
 @dataclass(frozen=True)
