@@ -1,0 +1,81 @@
+"""The ledger's tables: plain types, append-only, every race settled by a primary or unique key."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+tables = sa.MetaData()
+
+artifacts = sa.Table(
+    "artifacts",
+    tables,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("manifest", sa.Text, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+)
+
+comparisons = sa.Table(
+    "comparisons",
+    tables,
+    sa.Column("problem_hash", sa.String(64), primary_key=True),
+    sa.Column("alias", sa.String(128), primary_key=True),
+    sa.Column("k", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("candidate", sa.String(128), nullable=False),
+    sa.Column("incumbent", sa.String(128), nullable=False),
+    sa.Column("design", sa.String(64), nullable=False),
+    sa.Column("stream", sa.String(128), nullable=False),
+    sa.UniqueConstraint("problem_hash", "alias", "candidate", "incumbent", "design", "stream"),
+)
+
+looks = sa.Table(
+    "looks",
+    tables,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("problem_hash", sa.String(64), nullable=False),
+    sa.Column("alias", sa.String(128), nullable=False),
+    sa.Column("candidate", sa.String(128), nullable=False),
+    sa.Column("incumbent", sa.String(128), nullable=False),
+    sa.Column("dataset", sa.String(128), nullable=False),
+    sa.Column("design", sa.String(64), nullable=False),
+    sa.Column("k", sa.Integer, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("alpha", sa.Float(53), nullable=False),
+    sa.ForeignKeyConstraint(
+        ["problem_hash", "alias", "k"], ["comparisons.problem_hash", "comparisons.alias", "comparisons.k"]
+    ),
+)
+
+verdicts = sa.Table(
+    "verdicts",
+    tables,
+    sa.Column("look", sa.ForeignKey("looks.id"), primary_key=True, autoincrement=False),
+    sa.Column("outcome", sa.String(32), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+)
+
+promotions = sa.Table(
+    "promotions",
+    tables,
+    sa.Column("alias", sa.String(128), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("policy", sa.String(128), nullable=False),
+    sa.Column("look", sa.ForeignKey("looks.id"), nullable=True),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
+# SQLite can forbid what no code here does; other databases grant INSERT and SELECT only.
+for _table in tables.sorted_tables:
+    for _verb in ("UPDATE", "DELETE"):
+        _name = f"{_table.name}_no_{_verb.lower()}"
+        _text = (
+            f"CREATE TRIGGER IF NOT EXISTS {_name} BEFORE {_verb} ON {_table.name} "
+            "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+        )
+        event.listen(_table, "after_create", sa.DDL(_text).execute_if(dialect="sqlite"))
