@@ -63,9 +63,9 @@ def evaluate(
 
     Example: understudy evaluate runs/trees runs/zero --on data --with ips,snips,dr --against logged
     """
-    from understudy.runs.assess import Assessment, assess, estimate_lines
+    from understudy.runs.assess import Assessment, assess, estimate_lines, split_names
 
-    how = Assessment(tuple(estimators.split(",")), against, by or None, q, method, level, slice, seed)
+    how = Assessment(split_names(estimators), against, by or None, q, method, level, slice, seed)
     estimates, path = assess(runs, on=on, how=how, home=home, to=to)
     say(Said(estimate_lines(estimates), {"estimates": estimates}, str(path or "")), json=json)
 
@@ -86,9 +86,9 @@ def report(
 
     Example: understudy report runs/trees runs/zero --on data --to report
     """
-    from understudy.runs.assess import Assessment
+    from understudy.runs.assess import Assessment, split_names
     from understudy.runs.gather import write
 
-    how = Assessment(tuple(estimators.split(",")), against, seed=seed)
+    how = Assessment(split_names(estimators), against, seed=seed)
     page = write(runs, on=on, how=how, home=home, to=to)
     say(Said([], {"report": str(page)}, str(page)), json=json)

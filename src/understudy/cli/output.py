@@ -45,13 +45,3 @@ def fail(error: UnderstudyError, *, json: bool) -> int:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
     return 2 if isinstance(error, ConfigError) else 1
 
-
-def table(rows: list[list[str]], head: list[str]) -> list[str]:
-    """Aligned columns: the first to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-
-    def line(cells: list[str]) -> str:
-        pads = [cells[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:])]
-        return "  ".join(pads).rstrip()
-
-    return [line(head), line(["-" * width for width in widths]), *(line(row) for row in rows)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from understudy.core.errors import DataError, EvidenceError
+from understudy.core.errors import DataError
 from understudy.core.registry import unknown
 from understudy.data.dataset import decision_hashes, open_dataset
 
@@ -35,12 +35,6 @@ def open_slice(path: str | Path, name: str) -> Any:
     return part
 
 
-def refuse_overlap(policy: str, trained_on: np.ndarray, data: Any, purpose: str) -> None:
-    """EvidenceError if the policy was trained on any decision of ``data``: it would be judged on its own homework."""
-    shared = int(np.isin(decision_hashes(data), trained_on).sum())
-    if shared:
-        raise EvidenceError(
-            f"{policy} was trained on {shared} of the {data.n_steps} decisions that are to {purpose} it",
-            "A policy looks better on the data it was fitted to than it is.",
-            "Train on --slice train and leave the other slices alone, or bring data the policy has not seen.",
-        )
+def shared_rows(trained_on: np.ndarray, data: Any) -> int:
+    """How many decisions of ``data`` a policy was trained on. trained_on u64[n] of decision hashes."""
+    return int(np.isin(decision_hashes(data), trained_on).sum())

@@ -1,0 +1,135 @@
+"""Policy artifacts and a dataset in; estimates with intervals out, written as an artifact where asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
+
+from understudy import __version__
+from understudy.core.errors import ConfigError
+from understudy.core.evidence import Estimate
+from understudy.core.manifest import Manifest, Parent
+from understudy.core.protocols import Policy
+from understudy.data.artifact import read_manifest, write_artifact
+from understudy.ope.evaluate import evaluate
+from understudy.runs.home import Home
+from understudy.runs.incumbent import LOGGED, Incumbent, resolve
+from understudy.runs.slices import open_slice
+from understudy.runs.train import Trained, open_policy
+
+ESTIMATES = "estimates.json"
+_COMMA = re.compile(r",(?![^(]*\))")  # not the commas inside "dr(clip=20, …)"
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """How to estimate: see ``ope.evaluate``."""
+
+    estimators: tuple[str, ...] = ("ips", "snips", "dr")
+    against: str = LOGGED
+    by: str | None = None
+    q: str = "ridge"
+    method: str = "jackknife"
+    level: float = 0.95
+    slice: str = "select"
+    seed: int = 0
+
+
+def assess(
+    runs: Sequence[str | Path], *, on: str | Path, how: Assessment, home: str | Path, to: str | Path | None = None
+) -> tuple[tuple[Estimate, ...], Path | None]:
+    """Estimates of every policy, of the incumbent, and of each paired difference.
+
+    Args:
+        runs: policy artifacts; a folder's name is the policy's name in the result.
+        to: an ``estimates`` artifact is written there; the same question asked again is answered from it.
+
+    Raises:
+        DataError: a policy was trained on rows it would be evaluated on.
+        ConfigError: two policies share a name.
+    """
+    policies = [open_policy(run) for run in runs]
+    incumbent = resolve(how.against, Home(home))
+    targets = _targets(policies, incumbent)
+    seen = {policy.name: policy.trained_on for policy in policies if policy.trained_on is not None}
+    found: list[tuple[Estimate, ...]] = []
+
+    def compute() -> tuple[Estimate, ...]:
+        return evaluate(
+            open_slice(on, how.slice), targets, how.estimators, q=how.q, level=how.level, method=how.method,
+            by=how.by, against=incumbent.name, trained_on=seen, seed=how.seed,
+        )  # fmt: skip
+
+    if to is None:
+        return compute(), None
+
+    def fill(folder: Path) -> None:
+        found.append(compute())
+        (folder / ESTIMATES).write_bytes(msgspec.json.format(msgspec.json.encode(found[0]), indent=1))
+
+    write_artifact(to, _manifest(policies, incumbent, on, how), fill)
+    return found[0] if found else read_estimates(to), Path(to)
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """``"snips,dr(clip=20)"`` → ``("snips", "dr(clip=20)")``."""
+    return tuple(name.strip() for name in _COMMA.split(text) if name.strip())
+
+
+def read_estimates(folder: str | Path) -> tuple[Estimate, ...]:
+    """The estimates of an ``estimates`` artifact."""
+    return msgspec.json.decode((Path(folder) / ESTIMATES).read_bytes(), type=tuple[Estimate, ...])
+
+
+def estimate_lines(estimates: Sequence[Estimate]) -> list[str]:
+    """A table for a terminal; a refused interval says why below it."""
+    head = ["target", "estimator", "value", "low", "high", "ESS", "matched"]
+    rows, notes = [], []
+    for e in estimates:
+        name = f"{e.target} [{e.segment}]" if e.segment else e.target
+        bounds = ["refused", "refused"] if e.low is None or e.high is None else [f"{e.low:.4f}", f"{e.high:.4f}"]
+        rows.append([name, e.estimator, f"{e.value:.4f}", *bounds, f"{e.ess:.0f}", str(e.matched)])
+        if e.refused and e.notes:
+            notes.append(f"{name}, {e.estimator}: {e.notes[0]}")
+    return aligned(rows, head) + notes
+
+
+def aligned(rows: Sequence[Sequence[str]], head: Sequence[str]) -> list[str]:
+    """Columns for a terminal: the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = cells
+        padded = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:]))]
+        return "  ".join(padded).rstrip()
+
+    return [line(head), line(["-" * width for width in widths]), *(line(row) for row in rows)]
+
+
+def _targets(policies: Sequence[Trained], incumbent: Incumbent) -> dict[str, Policy | None]:
+    names = [policy.name for policy in policies]
+    for name in names:
+        if names.count(name) > 1 or name == incumbent.name:
+            raise ConfigError(
+                f"two policies are called {name!r}", "An estimate is named after its policy.", "Rename a folder."
+            )
+    return {policy.name: policy.policy for policy in policies} | {incumbent.name: incumbent.policy}
+
+
+def _manifest(policies: Sequence[Trained], incumbent: Incumbent, on: str | Path, how: Assessment) -> Manifest:
+    data = read_manifest(on)
+    parents = [Parent(id=data.id, kind=data.kind), *(Parent(id=p.manifest.id, kind="policy") for p in policies)]
+    if incumbent.policy is not None:
+        parents.append(Parent(id=incumbent.id, kind="policy"))
+    return Manifest(
+        kind="estimates",
+        problem_hash=data.problem_hash,
+        parents=tuple(parents),
+        config=asdict(how) | {"names": [p.name for p in policies], "incumbent": incumbent.name},
+        seed=how.seed,
+        code_version=__version__,
+    )
