@@ -20,15 +20,13 @@ from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Regressor, ValueModel
 from understudy.core.registry import find
 from understudy.core.steps import Steps, bandit_steps, concat
-from understudy.ops.betting import BETS, STAKE, Wealth, growth, start
+from understudy.ops.betting import BETS, DR_BOUNDS, STAKE, Wealth, growth, start
 from understudy.ops.paired import controlled_difference, ips_difference
 
 Model = Literal["forward"] | Regressor | ValueModel | None
 
 # Forward cross-fitting: the first rows get no model; from then on one fit on all earlier rows at each doubling.
 FIRST_FIT = 128
-
-DR_BOUNDS = STAKE / BETS  # f64[J] floor of each doubly robust bet: its worst draw costs exactly the stake
 
 
 @dataclass(frozen=True)
@@ -224,7 +222,7 @@ def _values(log: _Log, q: Model, problem: Problem, seed: int) -> tuple[np.ndarra
     if q != "forward" and hasattr(q, "values"):
         values = (np.asarray(q.values(log.context)) - log.low) / log.width  # pyright: ignore
         return np.clip(values, 0.0, 1.0), ()
-    regressor = find("models", "ridge")() if q == "forward" else q
+    regressor: Any = find("models", "ridge")() if q == "forward" else q
     return _forward(log, lambda steps, at: regressor.fit(steps, problem, seed=seed + at)), ()
 
 
@@ -254,8 +252,11 @@ def _draws(log: _Log, values: np.ndarray | None) -> Draws:
     dr = np.repeat(ips[:, None], len(DR_BOUNDS), axis=1)  # what the control leaves where there is no model yet
     known = ~np.isnan(values[:, 0])
     if known.any():
-        tables = [table[known] for table in (log.new, log.old, log.behavior)]  # pyright: ignore
-        dr[known] = controlled_difference(*tables, log.action[known], log.reward[known], values[known], DR_BOUNDS)
+        assert log.new is not None and log.old is not None and log.behavior is not None
+        new, old, behavior = log.new[known], log.old[known], log.behavior[known]
+        dr[known] = controlled_difference(
+            new, old, behavior, log.action[known], log.reward[known], values[known], DR_BOUNDS
+        )
     return Draws(_per_unit(ips, log.unit), _per_unit(dr, log.unit))
 
 

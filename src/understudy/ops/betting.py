@@ -20,6 +20,9 @@ STAKE = 0.8
 # points reach down to 1e-4, and no target is further than √2 from a bet, which costs at most a sixth of the growth.
 BETS = STAKE * 0.5 ** np.arange(14)
 
+# Floor −B_j that a doubly robust draw is given for its j-th bet: staking .8 of the wealth on D/B_j is betting λ_j on D.
+DR_BOUNDS = STAKE / BETS  # f64[J] 1, 2, 4, …
+
 _CHUNK = 8192  # rows whose path is held at once: chunk × bets × 8 bytes stay in cache
 
 
