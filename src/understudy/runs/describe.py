@@ -97,7 +97,9 @@ def show(artifact: str, *, home: str | Path) -> Told:
     lines += [f"  {key}: {value}" for key, value in sorted(manifest.config.items())]
     lines += [f"  {name}: {count}" for name, count in manifest.counts.items()]
     lineage = _lineage(manifest, place)
-    lines += ["made from:"] + [f"  {'  ' * depth}{kind} {id}  {where or ''}".rstrip() for depth, kind, id, where in lineage]
+    lines += ["made from:"] + [
+        f"  {'  ' * depth}{kind} {id}  {where or ''}".rstrip() for depth, kind, id, where in lineage
+    ]
     if not lineage:
         lines[-1] = "made from nothing: it is where a lineage starts"
     data = msgspec.to_builtins(manifest) | {"id": manifest.id, "folder": str(folder), "lineage": lineage}

@@ -1,0 +1,154 @@
+"""The gate at work: announce the look, compute the proof, record the verdict; then promotion and its undoing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from understudy import __version__
+from understudy.core.errors import ConfigError, StoreError
+from understudy.core.evidence import Lift, Verdict
+from understudy.core.manifest import Manifest, Parent
+from understudy.core.registry import unknown
+from understudy.data.artifact import read_manifest, write_artifact
+from understudy.data.dataset import decision_hashes
+from understudy.gate import GateRules, Lineage, Turn, disjoint, gate, plan
+from understudy.ope.audit import audit
+from understudy.ope.evaluate import evaluate
+from understudy.ope.lift import lift
+from understudy.runs.home import Home, now
+from understudy.runs.incumbent import LOGGED, Incumbent, resolve
+from understudy.runs.settings import read_yaml
+from understudy.runs.slices import open_slice
+from understudy.runs.train import Trained, open_policy
+
+VERDICT, LIFT = "verdict.json", "lift.json"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How to prove: against whom, by which rules, on which slice."""
+
+    against: str = LOGGED
+    rules: str | Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    slice: str = "gate"
+    seed: int = 0
+
+    def resolved(self) -> GateRules:
+        """Defaults < file < settings. Raises: ConfigError on an unknown rule or a value out of range."""
+        given = {} if self.rules is None else msgspec.structs.asdict(read_yaml(self.rules, GateRules))
+        names = [f.name for f in msgspec.structs.fields(GateRules)]
+        for key in self.settings:
+            if key not in names:
+                raise unknown("gate rule", key, names)
+        try:
+            return msgspec.convert({**given, **self.settings}, GateRules)
+        except (msgspec.ValidationError, ValueError) as error:
+            raise ConfigError(f"the gate's rules are not valid: {error}") from error
+
+
+def prove(
+    run: str | Path, *, on: str | Path, how: Proof, home: str | Path, to: str | Path | None = None
+) -> tuple[Verdict, Path]:
+    """May this policy replace the incumbent? The look is in the ledger before anything is computed.
+
+    Returns the verdict and the folder of its artifact, which also holds the lift it rests on.
+    """
+    place, rules, candidate = Home(home), how.resolved(), open_policy(run)
+    incumbent, data = resolve(how.against, place), read_manifest(on)
+    look = place.ledger.record_look(
+        time=now(), problem_hash=data.problem_hash, alias=how.against, candidate=candidate.manifest.id,
+        incumbent=incumbent.id, dataset=data.id, alpha=rules.alpha, design=str(rules.margin),
+    )  # fmt: skip
+    verdict, proof = _judge(candidate, incumbent, on, how, rules, Turn(k=look.k, number=look.number))
+    place.ledger.record_verdict(look, verdict, time=now())
+    folder = Path(to) if to is not None else Path(home) / "verdicts" / str(look.id)
+
+    def fill(part: Path) -> None:
+        (part / VERDICT).write_bytes(msgspec.json.format(msgspec.json.encode(verdict), indent=1))
+        (part / LIFT).write_bytes(msgspec.json.format(msgspec.json.encode(proof), indent=1))
+
+    parents = [Parent(id=data.id, kind="dataset"), Parent(id=candidate.manifest.id, kind="policy")]
+    if incumbent.policy is not None:
+        parents.append(Parent(id=incumbent.id, kind="policy"))
+    config = {"rules": msgspec.to_builtins(rules), "against": how.against, "slice": how.slice, "look": look.id}
+    manifest = Manifest(
+        kind="verdict", problem_hash=data.problem_hash, parents=tuple(parents), config=config, seed=how.seed,
+        code_version=__version__,
+    )  # fmt: skip
+    write_artifact(folder, manifest, fill, replace=True)
+    place.record(folder)
+    return verdict, folder
+
+
+def _judge(
+    candidate: Trained, incumbent: Incumbent, on: str | Path, how: Proof, rules: GateRules, turn: Turn
+) -> tuple[Verdict, Lift]:
+    data = open_slice(on, how.slice)
+    proof = lift(
+        data, candidate.policy, incumbent.policy, names=(candidate.name, incumbent.name), margin=rules.margin,
+        level=1 - rules.alpha, seed=how.seed,
+    )  # fmt: skip
+    estimates = ()
+    if rules.test == "asymptotic":
+        targets = {candidate.name: candidate.policy, incumbent.name: incumbent.policy}
+        estimates = evaluate(data, targets, ["dr"], against=incumbent.name, seed=how.seed)
+    verdict = gate(
+        estimates, rules, against=incumbent.name, lift=proof, lineage=_lineage(candidate, incumbent, on, data),
+        findings=audit(data), turn=turn,
+    )  # fmt: skip
+    return verdict, proof
+
+
+def _lineage(candidate: Trained, incumbent: Incumbent, on: str | Path, data: Any) -> Lineage:
+    """Row by row: what training, selection and this gate share. Selection reads the slice ``select``."""
+    learned = [policy for policy in (candidate.trained_on, incumbent.trained_on) if policy is not None]
+    training = None if candidate.trained_on is None else np.concatenate(learned)
+    selection = decision_hashes(open_slice(on, "select"))
+    return disjoint({"training": training, "selection": selection, "gate": decision_hashes(data)})
+
+
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """The verdict and every check, for a terminal."""
+    lines = [f"{verdict.outcome.replace('_', ' ').upper()}: {verdict.reason}"]
+    lines += [f"  {'ok ' if check.passed else 'NOT'} {check.name}: {check.why}" for check in verdict.checks]
+    return lines
+
+
+def promote(run: str | Path, *, alias: str, home: str | Path) -> dict[str, Any]:
+    """Point an alias at a policy, after copying it to safety. Raises: EvidenceError without a "ship" verdict."""
+    place = Home(home)
+    manifest = open_policy(run).manifest
+    kept = place.keep(run)
+    promotion = place.ledger.promote(alias, manifest.id, time=now())
+    place.record(kept)
+    return {"alias": alias, "policy": manifest.id, "version": promotion.version, "path": str(kept)}
+
+
+def rollback(alias: str, *, why: str, home: str | Path) -> dict[str, Any]:
+    """Put back who was live before. Raises: StoreError if nobody was."""
+    place = Home(home)
+    if not place.exists:
+        raise StoreError(f"there is no ledger in {home}, so nothing was ever promoted", field=str(home))
+    promotion = place.ledger.rollback(alias, reason=why, time=now())
+    return {"alias": alias, "policy": promotion.policy, "version": promotion.version, "reason": why}
+
+
+def plan_lines(
+    actions: int, exploration: float, lift: float, disagreement: float, reward: float, alpha: float
+) -> tuple[list[str], dict[str, Any]]:
+    """How many decisions prove a lift; in words and as data."""
+    made = plan(k=actions, epsilon=exploration, gap=lift, disagreement=disagreement, reward=reward, alpha=alpha)
+    needed = f"more than {made.limit:,}" if made.decisions is None else f"about {made.decisions:,}"
+    lines = [
+        f"to prove a lift of {lift:g} (of the reward range) with {actions} actions, exploring {exploration:.1%}:",
+        f"  {needed} decisions, with power {made.power:.0%} at α = {alpha:g}",
+        f"  by weights alone, without a reward model: about {made.rule_of_thumb:,}",
+    ]
+    return lines, msgspec.to_builtins(made)
