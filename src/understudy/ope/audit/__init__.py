@@ -11,6 +11,9 @@ from understudy.ope.audit.log import Known, Log, read
 
 AUDITS = {
     "consistency": "understudy.ope.audit.consistency:consistency",
+    "recompute": "understudy.ope.audit.recompute:recompute",
+    "calibration": "understudy.ope.audit.calibration:calibration",
+    "leaks": "understudy.ope.audit.calibration:leaks",
     "support": "understudy.ope.audit.support:support",
     "duplicates": "understudy.ope.audit.duplicates:duplicates",
 }

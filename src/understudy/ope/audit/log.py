@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,7 @@ class Log:
     known: Known = Known()
     behavior: Policy | Mapping[int, Policy] | None = None
     whole: int = 0  # steps in the log, of which ``steps`` may be a part
+    memo: dict[str, Any] = field(default_factory=dict, compare=False)  # what several audits need, made once
 
     @property
     def k(self) -> int:

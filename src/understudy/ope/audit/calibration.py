@@ -1,0 +1,245 @@
+"""Do the logged propensities expect the actions that were taken? And if not: a wrong propensity, or a leaked action?
+
+A propensity fault shows in sums that no feature has a hand in (per action, per level of probability, against the
+neighboring rows). A leak of the action into the context leaves all of those right and shows along one feature only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from understudy.core.evidence import Finding
+from understudy.ope.audit.log import Log
+from understudy.ope.audit.residuals import Balance, Residuals, tail_p
+from understudy.ops import stats
+
+LEVEL = 2e-4  # what counts as "wrong" where two explanations are told apart
+MANY = 3  # more features than this out of balance, and it is the propensities, not a leak
+
+_EFFECT = (
+    "Weights of the rows concerned are wrong, so IPS, SNIPS, DR and every other weighted estimate is biased, "
+    "and its interval does not cover."
+)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the residuals say, as far as a log can say it."""
+
+    p: float  # of "the propensities are right"
+    worst: str  # where they are most wrong
+    leaks: tuple[int, ...]  # features that know the action, where the propensities are right otherwise
+    leak_p: float
+    residuals: Residuals  # to be used by audits of outcomes
+    q: np.ndarray | None
+
+
+def judge(log: Log) -> Judgement | None:
+    """Weigh both explanations; made once per log. None where there are no propensities of named actions."""
+    if "judgement" not in log.memo:
+        balance = Balance(log)
+        log.memo["judgement"] = _judge(log, balance) if balance.possible else None
+    return log.memo["judgement"]
+
+
+def _judge(log: Log, balance: Balance) -> Judgement:
+    suspects = balance.suspects(LEVEL)
+    leak_p = float(balance.features.min(initial=1.0))
+    without = suspects.tolist() if 0 < len(suspects) <= MANY else []
+    if log.steps.propensities is not None:
+        residuals, q = balance.plain, None
+        looks = _full_looks(log, residuals)
+    else:
+        residuals, q = balance.informed(without)
+        looks = _chosen_looks(log, residuals, q)
+    others = [j for j in range(len(balance.codes)) if j not in without]
+    along = balance.features if q is None else balance.along(residuals)
+    for j in others:
+        looks[f"along feature {log.problem.feature_names[j]!r}"] = float(along[j])
+    worst = min(looks, key=lambda look: looks[look])
+    p = min(1.0, looks[worst] * len(looks))
+    leaks = tuple(without) if p > LEVEL else ()
+    return Judgement(p, worst, leaks, leak_p, residuals, q)
+
+
+def _full_looks(log: Log, residuals: Residuals) -> dict[str, float]:
+    """p-values of the ways to be wrong with all propensities logged, each corrected for its own cells."""
+    pmf = log.steps.propensities
+    assert pmf is not None
+    looks = _actions(log, residuals)
+    looks["by level of probability"] = stats.bonferroni(_levels(log, pmf))
+    looks["against the top action"] = _expected(log, pmf, np.eye(log.k)[pmf.argmax(1)])
+    for shift, where in ((1, "row before"), (-1, "row after")):
+        other = np.log(np.maximum(np.roll(pmf, shift, 0), 1e-3))
+        looks[f"against the {where}"] = _expected(log, pmf, other)
+    return looks
+
+
+def _levels(log: Log, pmf: np.ndarray, bins: int = 10) -> np.ndarray:
+    """p-values f64[bins]: of all (row, action) cells with about this probability, as many were taken as should be."""
+    cuts = np.unique(np.quantile(pmf[log.allowed], np.linspace(0, 1, bins + 1)[1:-1]))
+    code = np.searchsorted(cuts, pmf, "right")  # [n, k]
+    total, variance = np.zeros(len(cuts) + 1), np.zeros(len(cuts) + 1)
+    for b in range(len(cuts) + 1):
+        inside = (pmf * (code == b)).sum(1)
+        total[b] = (log.taken * (code == b)).sum() - inside.sum()
+        variance[b] = (inside * (1 - np.minimum(inside, 1))).sum()
+    return tail_p(total, variance, 1.0, len(pmf))
+
+
+def _expected(log: Log, pmf: np.ndarray, g: np.ndarray) -> float:
+    """p-value of Σ_i (g_i[a_i] − E_p g_i) = 0 for any g f64[n, k] made without the action."""
+    mean = (pmf * g).sum(1)
+    variance = (pmf * (g - mean[:, None]) ** 2).sum(1)
+    total = (log.taken * g).sum() - mean.sum()
+    return float(tail_p(total, variance.sum(), np.ptp(g) or 1.0, len(g)))
+
+
+def _chosen_looks(log: Log, residuals: Residuals, q: np.ndarray) -> dict[str, float]:
+    """p-values of the ways to be wrong with the chosen propensity only."""
+    looks = _actions(log, residuals)
+    each = residuals.r.sum(1)  # Q(a|x) / p − 1
+    looks["in the mean of guess ÷ propensity"] = float(
+        tail_p(each.sum(), (each**2).sum(), max(np.abs(each).max(), 1e-12), len(each))
+    )
+    top = np.eye(log.k)[q.argmax(1)]
+    best = (residuals.r * top).sum(1)
+    looks["against the most likely action"] = float(
+        tail_p(best.sum(), (best**2).sum(), max(np.abs(best).max(), 1e-12), len(best))
+    )
+    level = np.searchsorted(np.quantile(q.max(1), [0.25, 0.5, 0.75]), q.max(1))
+    looks["by level of the guess"] = stats.bonferroni(residuals.cells(level, 4)[1])
+    return looks
+
+
+def _actions(log: Log, residuals: Residuals) -> dict[str, float]:
+    p = residuals.cells(np.zeros(log.steps.n, np.int64), 1)[1][0] * log.k
+    return {f"of action {name!r}": float(min(1.0, p[a])) for a, name in enumerate(log.problem.actions.names)}
+
+
+def calibration(log: Log) -> Iterator[Finding]:
+    """Taken minus expected, summed every way there is; one finding, named after what it looks like."""
+    p = log.steps.propensity
+    if p is None or not log.discrete:
+        return
+    several = log.allowed.sum(1) > 1
+    if (p[several] >= 1 - 1e-9).all() and several.any():
+        yield log.finding(
+            "propensity_constant",
+            several,
+            "every propensity is 1, though several actions were allowed",
+            "Either the policy never explores, and the log says nothing about any other policy; or it does, and every "
+            "weight is wrong.",
+            "Log the probability with which the action was drawn; let the policy explore if it does not.",
+        )
+        return
+    verdict = judge(log)
+    if verdict is None or verdict.p > LEVEL:
+        return
+    name, said = _name(log, verdict)
+    yield log.finding(
+        name,
+        log.steps.n,
+        f"the actions taken are not what the propensities expect, most clearly {verdict.worst}{said}",
+        _EFFECT,
+        "Recompute the propensities from the policy version that chose, after masking, exploration and overrides; "
+        "have one function draw the action and log its probability.",
+        p=verdict.p,
+    )
+
+
+def _name(log: Log, verdict: Judgement) -> tuple[str, str]:
+    p = log.steps.propensity
+    assert p is not None
+    values = np.unique(np.round(p, 9))
+    if len(values) == 1:
+        return "propensity_constant", f"; every propensity is {values[0]:.6g}"
+    if len(values) <= 10 and np.abs(values * 10 - np.round(values * 10)).max() < 1e-6:
+        return "propensity_rounded", f"; all propensities are among {', '.join(f'{v:.1f}' for v in values)}"
+    shift = _shift(log, verdict)
+    if shift:
+        return "propensity_shifted", f"; they fit the actions of the {'next' if shift > 0 else 'previous'} row better"
+    return "propensity_miscalibrated", ""
+
+
+def _shift(log: Log, verdict: Judgement) -> int:
+    """By how many rows the propensities fit the actions best: −1, 0 or 1."""
+    p, pmf, action = log.steps.propensity, log.steps.propensities, log.steps.action
+    assert p is not None
+    if pmf is not None:
+        fits = {s: np.log(np.maximum(np.roll(pmf, s, 0)[np.arange(len(p)), action], 1e-3)).mean() for s in (-1, 0, 1)}
+        margin = 0.02
+    else:
+        assert verdict.q is not None
+        own = np.log(verdict.q[np.arange(len(p)), action])
+        fits = {s: np.corrcoef(np.roll(np.log(p), s), own)[0, 1] if p.std() > 0 else 0.0 for s in (-1, 0, 1)}
+        margin = 0.1
+    best = max(fits, key=lambda s: fits[s])
+    return -best if fits[best] > fits[0] + margin else 0
+
+
+def leaks(log: Log) -> Iterator[Finding]:
+    """A feature that knows the action beyond the propensities, or knows the reward beyond belief."""
+    verdict = judge(log)
+    told: set[int] = set()
+    for j in verdict.leaks if verdict else ():
+        told.add(j)
+        yield _leak(log, j, verdict.leak_p if verdict else None)
+    for j in range(len(log.problem.features)):
+        if j not in told and reward_share(log, j) > 0.8:
+            yield _leak(log, j, None)
+
+
+def _leak(log: Log, j: int, p: float | None) -> Finding:
+    name, share = log.problem.feature_names[j], reward_share(log, j)
+    if share > 0.2 or p is None:
+        return log.finding(
+            "reward_leak",
+            log.steps.n,
+            f"feature {name!r} explains {share:.0%} of the variance of the reward within actions"
+            + ("" if p is None else ", and differs by action beyond what the propensities allow"),
+            "It was filled in after the outcome: reward models look perfect on the log and fail when served.",
+            f"Drop {name!r}, or log the context as it was when the action was drawn.",
+            p=p,
+        )
+    return log.finding(
+        "action_leak",
+        log.steps.n,
+        f"given the propensities, feature {name!r} still tells which action was taken",
+        "It was filled in after the decision: a policy that reads it reads its own answer, and estimates of it are "
+        "too good by far.",
+        f"Drop {name!r}, or log the context as it was when the action was drawn.",
+        p=p,
+    )
+
+
+def reward_share(log: Log, j: int, bins: int = 40) -> float:
+    """R² of the reward on one feature (in up to 40 bins) within actions, where outcomes arrived."""
+    from understudy.ope.audit.residuals import binned
+
+    x = log.steps.context[:, j]
+    code = binned(x, log.problem.features[j], bins)
+    rows = ~log.silent & (code >= 0)
+    if rows.sum() < 100:
+        rows = code >= 0
+    return _explained(log, code, rows)
+
+
+def _explained(log: Log, code: np.ndarray, rows: np.ndarray) -> float:
+    r = log.steps.reward[rows]
+    action: Sequence[int] | np.ndarray = log.steps.action[rows] if log.discrete else np.zeros(len(r), np.int64)
+    cell = np.asarray(action) * (int(code.max()) + 1) + code[rows]
+    total = ((r - _means(r, np.asarray(action))) ** 2).sum()
+    cells = len(np.unique(cell))
+    if total <= 0 or len(r) <= 2 * cells:
+        return 0.0
+    left = ((r - _means(r, cell)) ** 2).sum()
+    return float(1 - left / total * (len(r) - 1) / (len(r) - cells))
+
+
+def _means(r: np.ndarray, code: np.ndarray) -> np.ndarray:
+    count = np.bincount(code)
+    return (np.bincount(code, weights=r) / np.maximum(count, 1))[code]
