@@ -1,6 +1,7 @@
 """Worlds to act in whose truth is known; ``rollout`` turns a policy in a world into a log."""
 
 ENVS = {
+    "bandit": "understudy.envs.bandit:bandit",
     "digits": "understudy.envs.classification:digits",
     "shuttle": "understudy.envs.shuttle:shuttle",
 }

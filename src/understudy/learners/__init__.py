@@ -4,4 +4,10 @@ LEARNERS = {
     "uniform": "understudy.learners.uniform:UniformLearner",
     "fixed": "understudy.learners.fixed:FixedLearner",
     "direct": "understudy.learners.direct:Direct",
+    "dr": "understudy.learners.dr:DoublyRobust",
+    "ipw": "understudy.learners.ipw:IPW",
+    "lin_ucb": "understudy.learners.lin_ucb:LinUCB",
+    "lin_ts": "understudy.learners.lin_ts:LinTS",
+    "bag": "understudy.learners.bag:Bagging",
+    "floor": "understudy.learners.floor:Floor",
 }

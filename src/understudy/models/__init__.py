@@ -28,6 +28,9 @@ STATES = {
     "linear": "understudy.models.ridge:LinearModel",
     "logistic": "understudy.models.logistic:LogisticModel",
     "trees": "understudy.models.trees:TreeModel",
+    "linear_ensemble": "understudy.models.ensembles:LinearEnsemble",
+    "bag": "understudy.models.ensembles:Bag",
+    "upper_bound": "understudy.models.optimism:UpperBound",
 }
 
 

@@ -14,18 +14,18 @@ from understudy.core.registry import find, unknown
 from understudy.core.steps import concat
 
 
-def make(name: str, options: Mapping[str, Any] | None = None) -> Any:
-    """The registered regressor or classifier ``name`` with these hyper-parameters.
+def make(name: str, options: Mapping[str, Any] | None = None, *, kind: str = "models") -> Any:
+    """The registered regressor (or ``kind="classifiers"``) called ``name``, with these hyper-parameters.
 
     Raises: ConfigError for an unknown name or option (with the nearest), or a value of the wrong type.
     """
-    kind = find("models", name)
-    known = [item.name for item in fields(kind)]
+    made = find(kind, name)
+    known = [item.name for item in fields(made)]
     for option in options or {}:
         if option not in known:
             raise unknown(f"option of {name}", option, known)
     try:
-        return msgspec.convert(dict(options or {}), kind)
+        return msgspec.convert(dict(options or {}), made)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}: {error}") from error
 

@@ -163,18 +163,20 @@ class Multinomial:
         from scipy.optimize import minimize
 
         features = fit_feature_map(problem, [steps], self.signed_log)
-        z = np.column_stack([features(steps.context), np.ones(steps.n)]).astype(np.float64)  # [n, p]
-        w = np.ones(steps.n) if weight is None else weight
-        if not w.sum() > 0:
+        kept = np.ones(steps.n, bool) if weight is None else weight > 0
+        if not kept.any():
             raise DataError("the rows to fit a classifier on have no weight", "Nothing can be learned from nothing.")
+        w = np.ones(steps.n) if weight is None else weight[kept]
+        z = np.column_stack([features(steps.context[kept]), np.ones(len(w))]).astype(np.float64)  # [n, p]
         k, p = problem.actions.k, z.shape[1]
-        taken = np.eye(k)[steps.action]  # [n, k]
+        taken = np.eye(k)[steps.action[kept]]  # [n, k]
+        allowed = None if steps.allowed is None else steps.allowed[kept]
         penalty = np.r_[np.full(p - 1, self.penalty), _FREE] / w.sum()
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
             theta = flat.reshape(k, p)
             scores = z @ theta.T
-            inside = scores if steps.allowed is None else np.where(steps.allowed, scores, -np.inf)
+            inside = scores if allowed is None else np.where(allowed, scores, -np.inf)
             top = inside.max(1, keepdims=True)
             odds = np.exp(inside - top)
             total = odds.sum(1, keepdims=True)

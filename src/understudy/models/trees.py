@@ -13,6 +13,7 @@ from understudy.models.feature_map import FeatureMap
 from understudy.models.state import array, bad, nested, only, part
 
 LEAF = np.finfo(np.float64).max  # the threshold of a leaf: nothing lies beyond it, so a leaf leads to itself
+ROUTED = 16  # from this many rows per node on, rows are sent down together
 CHUNK = 1 << 18  # (row, tree) pairs walked at a time: what stays in the cache
 
 
@@ -58,9 +59,30 @@ class TreeModel:
         return self.base + self.scale[0] * self.roots.shape[1] * np.stack(each, axis=2).transpose(1, 0, 2)
 
     def _sum(self, x: np.ndarray, roots: np.ndarray) -> np.ndarray:
+        if len(x) * self.roots.size > ROUTED * len(self.value):
+            return self._route(x, roots)
         rows = max(1, CHUNK // max(len(roots), 1))
         parts = [self.value[self._leaves(x[i : i + rows], roots)].sum(1) for i in range(0, len(x), rows)]
         return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _route(self, x: np.ndarray, roots: np.ndarray) -> np.ndarray:
+        """The same sum, all rows sent down a tree together and parted at each node: faster for many rows."""
+        total, columns = np.zeros(len(x)), np.asfortranarray(x)
+        everybody = np.arange(len(x))
+        for root in roots:
+            waiting = [(int(root), everybody)]
+            while waiting:
+                node, rows = waiting.pop()
+                left = int(self.left[node])
+                if left == node or not len(rows):
+                    total[rows] += self.value[node]
+                    continue
+                seen = columns[rows, self.feature[node]]
+                beyond = seen > self.threshold[node]
+                if not self.missing_left[node]:
+                    beyond |= np.isnan(seen)
+                waiting += [(left, rows[~beyond]), (left + 1, rows[beyond])]
+        return total
 
     def _leaves(self, x: np.ndarray, roots: np.ndarray) -> np.ndarray:
         """The leaf of each row in each tree, i64[n, T]."""
