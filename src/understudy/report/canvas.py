@@ -7,16 +7,17 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from understudy.report.palette import LIGHT
+from understudy.report.words import tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],  # ships with matplotlib: text measures the same on every machine
     "font.size": 12,
     "text.color": LIGHT["ink"],
@@ -96,7 +97,7 @@ def svg(drawing: Figure, name: str, alt: str) -> str:
     width, height = (round(float(v)) for v in drawing.get_size_inches() * 72)
     clean = ElementTree.Element(
         "svg",
-        {"class": "picture", "role": "img", "aria-label": alt, "viewBox": f"0 0 {width} {height}"}
+        {"class": "picture", "role": "img", "aria-label": tidy(alt), "viewBox": f"0 0 {width} {height}"}
         | {"width": str(width), "height": str(height)},
     )
     for part in root:
@@ -110,7 +111,7 @@ def png(drawing: Figure, title: str) -> bytes:
     from matplotlib.transforms import Bbox
 
     width, height = drawing.get_size_inches() * 72
-    drawing.text(0, 1 + 22 / height, title, fontsize=14, weight="bold", color=LIGHT["ink"])
+    drawing.text(0, 1 + 22 / height, tidy(title, 72), fontsize=14, weight="bold", color=LIGHT["ink"])
     frame = Bbox.from_extents(-20 / 72, -16 / 72, (width + 20) / 72, (height + 52) / 72)
     raw = io.BytesIO()
     drawing.savefig(raw, format="png", dpi=144, facecolor="#ffffff", bbox_inches=frame, metadata={"Software": None})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from understudy.report.words import Words, reason, tidy
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Speak = Callable[[Estimate], tuple[str, str]]  # an estimate's value and interval in figures
 
 ROW, HEAD, TOP, BOTTOM = 22, 27, 34, 44
 INTERVAL = 124  # room for the interval's figures, right of the estimate's
@@ -37,6 +40,7 @@ class Forest:
     line: float | None
     line_label: str
     axis: str
+    signed: bool = False
 
 
 def values(report: Report, words: Words) -> Forest:
@@ -60,7 +64,7 @@ def differences(report: Report, words: Words) -> Forest:
         if report.differences(c)
     )
     axis = f"difference from {tidy(report.incumbent, 24)}, in reward per {words.per}"
-    return Forest(groups, 0.0, "no difference", axis)
+    return Forest(groups, 0.0, "no difference", axis, signed=True)
 
 
 def limits(forest: Forest) -> tuple[float, float]:
@@ -93,9 +97,13 @@ def draw(forest: Forest, words: Words, width: int) -> Figure:
     axes.locator_params(axis="x", nbins=6 if wide else 4)
     axes.set_xlabel(tidy(forest.axis, 70 if wide else 46), labelpad=6)
     _line(axes, forest, wide)
+
+    def speak(e: Estimate) -> tuple[str, str]:
+        return words.reward(e.value, forest.signed), words.interval(e)
+
     y = 0.0
     for group in forest.groups:
-        y = _group(drawing, axes, group, y, words, wide)
+        y = _group(drawing, axes, group, y, speak if wide else None)
     if any(g.truth is not None for g in forest.groups):
         write(drawing, 0, 18, "◆ truth, known here" if wide else "◆ truth", color=LIGHT["truth"])
     return drawing
@@ -117,8 +125,9 @@ def _line(axes: Axes, forest: Forest, wide: bool) -> None:
     )
 
 
-def _group(drawing: Figure, axes: Axes, group: Group, y: float, words: Words, wide: bool) -> float:
-    """One policy: its name, then a row per estimate. Returns where the next group starts."""
+def _group(drawing: Figure, axes: Axes, group: Group, y: float, speak: Speak | None) -> float:
+    """One policy: its name, then a row per estimate, its figure spoken where there is room. → where the next starts."""
+    wide = speak is not None
     start = TOP + y + HEAD - 8
     write(drawing, 0, start, tidy(group.name, 44 if wide else 24), weight="bold", color=LIGHT["ink"], fontsize=13)
     end = y + HEAD + len(group.estimates) * ROW
@@ -133,10 +142,11 @@ def _group(drawing: Figure, axes: Axes, group: Group, y: float, words: Words, wi
             _refused(axes, e, center, wide)
             continue
         _row(axes, e, center)
-        if wide:
+        if speak:
             x = drawing.get_size_inches()[0] * 72
-            write(drawing, x - INTERVAL, TOP + center + 4, words.reward(e.value), color=LIGHT["ink"], ha="right")
-            write(drawing, x, TOP + center + 4, words.interval(e), color=LIGHT["muted"], ha="right")
+            value, interval = speak(e)
+            write(drawing, x - INTERVAL, TOP + center + 4, value, color=LIGHT["ink"], ha="right")
+            write(drawing, x, TOP + center + 4, interval, color=LIGHT["muted"], ha="right")
     return end
 
 

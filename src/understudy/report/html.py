@@ -22,13 +22,14 @@ _TEMPLATES = Path(__file__).parent / "templates"
 NOTES = {
     "differences": "Right of the dashed line a candidate earns more. Both policies are scored on the same decisions, "
     "so luck that touches both cancels.",
-    "values": "The dashed line is the current policy. Where the log cannot carry an interval, it says “refused” and why.",
-    "evidence": "What a stake of 1 on “the candidate is better” would have grown to; the upright tick is the most it ever "
-    "reached. Past the dashed line, luck is ruled out at the agreed level.",
+    "values": "The dashed line is the current policy. Where the log cannot carry an interval, "
+    "it says “refused” and why.",
+    "evidence": "What a stake of 1 on “the candidate is better” would have grown to; the upright tick is the most it "
+    "ever reached. Past the dashed line, luck is ruled out at the agreed level.",
     "weights": "Dashed: weight 1, where candidate and log act alike. Bars far to the right are single decisions that "
     "count for many. Gray: decisions of no weight, where the candidate would never have acted so.",
-    "overlap": "The longer the gray bar, the less the log knows about what the candidate would do there. Weakest first; "
-    "“new” is the share of its choices that the log never tried.",
+    "overlap": "The longer the gray bar, the less the log knows about what the candidate would do there. Weakest "
+    "first; “new” is the share of its choices that the log never tried.",
     "rewards": "What the log earned as time went by. A trend means that old and new decisions are not alike.",
     "actions": "Gray: how often the log took each action. Blue: how often the candidate would.",
 }
@@ -53,6 +54,7 @@ def to_html(report: Report, pictures: tuple[Picture, ...]) -> str:
     page = _environment(report).get_template("report.html.j2")
     return page.render(
         report=report,
+        policies=(*report.challengers, *(c for c in report.candidates if c.name == report.incumbent)),
         words=words.Words.of(report),
         pictures=[_drawn(p) for p in pictures],
         notes=NOTES,

@@ -155,11 +155,11 @@ def weights(diagnosed: list[Diagnostics], width: int) -> Figure:
               color=LIGHT["muted"])  # fmt: skip
         axes = place(drawing, x + 44, y + 46, cell - 50, 96)
         _histogram(axes, d, low, high - low)
-        axes.set_xlim(low - 0.16 * (high - low), high)
+        axes.set_xlim(low - 0.22 * (high - low), high + 0.04 * (high - low))
         axes.set_ylim(0.7, tallest * 1.6)
         ticks = list(range(int(low), int(high) + 1, max(1, round((high - low) / 5))))
-        none = low - 0.1 * (high - low)
-        axes.set_xticks([none, *ticks], ["none", *(_decimal(t) for t in ticks)])
+        none = low - 0.16 * (high - low)
+        axes.set_xticks([none, *ticks], ["0", *(_decimal(t) for t in ticks)])
         axes.set_xlabel("weight of a logged decision", labelpad=4)
     return drawing
 
@@ -181,7 +181,7 @@ def _histogram(axes: Axes, d: Diagnostics, low: float, span: float) -> None:
     axes.grid(axis="y")
     widths = [0.92 * (b - a) for a, b in pairwise(edges)]
     axes.bar(edges[1:-1], counts[1:], width=widths[1:], align="edge", color=LIGHT["data"])
-    axes.bar([low - 0.1 * span], counts[:1], width=0.05 * span, color=LIGHT["quiet"])
+    axes.bar([low - 0.16 * span], counts[:1], width=0.05 * span, color=LIGHT["quiet"])
     axes.axvline(0, color=LIGHT["muted"], linewidth=1, linestyle=(0, (4, 3)))
     ceiling = max(max(counts, default=1), 1)
     marks = [10**k for k in range(0, int(math.log10(ceiling)) + 1, 1 if ceiling < 2000 else 2)]
@@ -246,7 +246,7 @@ def rewards(points: tuple[SeriesPoint, ...], words: Words, width: int) -> Figure
     axes.spines["left"].set_visible(False)
     locator = AutoDateLocator(maxticks=7 if width >= 600 else 4)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
     axes.locator_params(axis="y", nbins=5)
     axes.margins(x=0.02)
     axes.set_xlabel(f"time (UTC); line: average reward per {words.per}, band: its interval", labelpad=6)
@@ -270,22 +270,24 @@ def actions(report: Report, shown: list[Candidate], width: int) -> Figure:
     cell_w = (width - left - 20 * (columns - 1)) / columns
     cell_h = head + row * len(names) + 26
     drawing = sheet(width, math.ceil(len(shown) / columns) * cell_h)
-    top_share = max([*logged.values(), *(s for c in shown for s in c.shares.values()), 0.01])
+    top_share = (
+        math.ceil(10 * max([*logged.values(), *(s for c in shown for s in c.shares.values()), 0.05]) - 1e-9) / 10
+    )
     for i, c in enumerate(shown):
         x, y = left + (i % columns) * (cell_w + 20), (i // columns) * cell_h
         write(drawing, x, y + 14, tidy(c.name, int(cell_w / 8)), weight="bold", fontsize=12)
         write(drawing, x, y + 31, outcome(c), color=LIGHT["muted"])
         axes = place(drawing, x, y + head, cell_w, row * len(names))
         axes.set_ylim(len(names), 0)
-        axes.set_xlim(0, top_share * 1.05)
+        axes.set_xlim(0, top_share * 1.14)
         for j, name in enumerate(names):
             axes.barh(j + 0.34, logged.get(name, 0.0), height=0.3, color=LIGHT["quiet"])
             axes.barh(j + 0.66, c.shares.get(name, 0.0), height=0.3, color=LIGHT["data"])
             if i % columns == 0:
                 write(drawing, 0, y + head + row * (j + 0.5) + 4, tidy(name, left // 8))
         _bare(axes)
-        axes.locator_params(axis="x", nbins=3)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+        ticks = [0.0, top_share / 2, top_share]
+        axes.set_xticks(ticks, [f"{100 * t:.0f} %" for t in ticks])
     return drawing
 
 

@@ -30,7 +30,12 @@ def to_text(report: Report) -> str:
     lines += [
         f"  {f.severity}: {words.tidy(f.name)}, {words.count(f.rows)} rows. {f.cure}" for f in report.findings or ()
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(_printable, lines)) + "\n"
+
+
+def _printable(line: str) -> str:
+    """No character that could move the cursor or retitle the terminal."""
+    return "".join(ch if ch.isprintable() else " " for ch in line)
 
 
 def to_markdown(report: Report) -> str:

@@ -112,9 +112,16 @@ def figure(value: float | str | None) -> str:
         return "∞" if value > 0 else f"{MINUS}∞" if value < 0 else "–"
     if abs(value) >= 1000 or float(value).is_integer():
         text = f"{abs(value):,.0f}"
-    else:
+    elif abs(value) >= 1e-4:
         text = f"{abs(value):.4g}"
+    else:
+        digits, _, power = f"{abs(value):.2e}".partition("e")
+        text = f"{float(digits):g}×10⁻{_raised(abs(int(power)))}"
     return (MINUS if value < 0 else "") + text
+
+
+def _raised(power: int) -> str:
+    return str(power).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def odds(log_e: float) -> str:
@@ -123,7 +130,7 @@ def odds(log_e: float) -> str:
         return "–" if log_e != log_e or log_e < 0 else "∞ : 1"
     power = abs(log_e) / math.log(10)
     if power >= 6:
-        text = "10" + str(round(power)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        text = f"10{_raised(round(power))}"
     else:
         value = math.exp(abs(log_e))
         text = f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}".removesuffix(".0")

@@ -129,7 +129,7 @@ def lineage() -> tuple[Manifest, ...]:
 
 def sample() -> Report:
     good = candidate(
-        "trees", 0.9123, 0.0112, 0.9101, description="Gradient-boosted trees, one model of the reward, greedy with 5 % exploration.",
+        "trees", 0.9123, 0.0112, 0.9101, description="Gradient-boosted trees, greedy with 5 % exploration.",
         diagnostics=diagnosis("trees", 1830.4, 0.0021), lift=lift("trees", 0.3102, 0.2714, 41.27, 41.9),
         verdict=verdict("trees", "ship", "every check passed"),
         shares={"free delivery": 0.61, "10 % off": 0.08, "bundle": 0.27, "none": 0.04},
@@ -137,7 +137,7 @@ def sample() -> Report:
     close = candidate(
         "linear", 0.6154, 0.0201, 0.6202, description="Ridge regression per action.",
         diagnostics=diagnosis("linear", 1210.0, 0.0048), lift=lift("linear", 0.0154, -0.0311, 0.62, 1.43),
-        verdict=verdict("linear", "not_enough_evidence", "the log cannot yet tell it from the current policy", "evidence", 11_800),
+        verdict=verdict("linear", "not_enough_evidence", "the log cannot yet tell them apart", "evidence", 11_800),
         shares={"free delivery": 0.31, "10 % off": 0.22, "bundle": 0.25, "none": 0.22},
     )  # fmt: skip
     worse = candidate(

@@ -1,0 +1,115 @@
+"""Numbers and verdicts in plain words."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from understudy.core.evidence import Verdict
+from understudy.report import Report, words
+from understudy.report.words import Words
+
+THIN = "\u202f"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.31, "0.310"), (-0.2, "−0.200"), (-0.0001, "0.000"), (1234.5, "1,234.500"), (None, "–"), (math.nan, "–"),
+     (math.inf, "–")],
+)  # fmt: skip
+def test_a_reward_has_fixed_places_and_a_true_minus(value: float | None, expected: str) -> None:
+    """A negative zero loses its sign; what is not a number is a dash."""
+    assert Words(3, "decision").reward(value) == expected
+
+
+def test_a_signed_reward_says_plus() -> None:
+    """Differences carry their sign."""
+    assert Words(2, "decision").reward(0.5, sign=True) == "+0.50"
+
+
+def test_places_follow_the_standard_error(report: Report) -> None:
+    """Two digits of the middle one: 1 − ⌊log₁₀(0.0201 / 1.96)⌋ = 1 − ⌊−1.99⌋ = 3."""
+    assert Words.of(report).places == 3
+
+
+def test_places_fall_back_on_the_reward_range(report: Report) -> None:
+    """Without estimates, a hundredth of the range sets the scale: [0, 1] gives three places."""
+    assert Words.of(replace(report, candidates=())).places == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.0, "0"), (1.0, "100"), (0.0312, "3.1"), (0.69, "69.0"), (0.0004, "0.04"), (1e-7, "< 0.001")],
+)
+def test_a_share_is_a_percentage(value: float, expected: str) -> None:
+    """One decimal, and tiny shares keep one significant digit."""
+    assert words.share(value) == f"{expected}{THIN}%"
+
+
+@pytest.mark.parametrize(
+    ("log_e", "expected"),
+    [(0.0, "1 : 1"), (math.log(20), "20 : 1"), (math.log(1.9), "1.9 : 1"), (-math.log(3), "1 : 3"),
+     (math.log(1234), "1,234 : 1"), (42 * math.log(10), "10⁴² : 1"), (math.inf, "∞ : 1"), (-math.inf, "–")],
+)  # fmt: skip
+def test_evidence_is_odds(log_e: float, expected: str) -> None:
+    """e^log_e to one, or one to its inverse."""
+    assert words.odds(log_e) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(200, "200"), (1830.4, "1,830"), (0.0021, "0.0021"), (-2.5, "−2.5"), ("yes", "yes"), (None, "–"),
+     (math.inf, "∞"), (1.2e-5, "1.2×10⁻⁵")],
+)  # fmt: skip
+def test_a_checks_figure_is_rounded_sensibly(value: float | str | None, expected: str) -> None:
+    """Four significant digits, thousands separated, text as it is."""
+    assert words.figure(value) == expected
+
+
+def test_labels_are_one_printable_line() -> None:
+    """Line feeds and control characters cannot break a picture or a terminal."""
+    assert words.tidy("a\nb\x00\x1b[31mc") == "a b [31mc"
+    assert words.tidy("x" * 50, 10) == "x" * 9 + "…"
+
+
+def test_the_headline_names_what_ships(report: Report) -> None:
+    """One that ships, several, none, and a log that cannot answer."""
+    assert words.headline(report) == "Ship trees."
+    trees, other = report.shipped[0], report.challengers[1]
+    both = replace(other, verdict=trees.verdict)
+    assert words.headline(replace(report, candidates=(trees, both))) == "2 candidates may ship: trees and linear."
+    assert words.headline(replace(report, candidates=report.challengers[1:])) == (
+        "Keep current. No candidate is proven better."
+    )
+    assert words.headline(replace(report, candidates=report.challengers[3:])) == (
+        "Keep current. This log cannot answer the question."
+    )
+    assert words.headline(replace(report, candidates=())) == "No candidate has been judged yet."
+
+
+def test_a_candidate_that_ships_says_how_much_more_at_least(report: Report) -> None:
+    """The gain, and the bound that the gate relies on."""
+    told = words.story(report, report.challengers[0], Words(2, "decision"))
+    sure = f"at 95{THIN}% confidence, at least 0.27 more."
+    assert told[0] == f"It earns 0.31 more per decision than the current policy; {sure}"
+
+
+def test_a_candidate_in_doubt_says_what_cannot_be_ruled_out(report: Report) -> None:
+    """More on this log, possibly less in truth, and how many decisions would settle it."""
+    told = words.story(report, report.challengers[1], Words(3, "decision"))
+    assert "0.015 more per decision" in told[0]
+    assert "0.031 less cannot be ruled out" in told[0]
+    assert told[-1] == "About 11,800 more decisions of the same kind should settle it."
+
+
+def test_a_refused_candidate_gets_no_number(report: Report) -> None:
+    """Where the log cannot carry the claim, only the reason is told."""
+    told = words.story(report, report.challengers[3], Words(3, "decision"))
+    assert told == ("The log is worth 2.1 decisions to it, and one row holds 69 % of the weight.",)
+
+
+def test_an_unknown_outcome_is_shown_as_it_is(report: Report) -> None:
+    """A verdict of a later version is neither lost nor dressed up."""
+    odd = Verdict(outcome="postponed", candidate="trees", incumbent="current", checks=(), reason="later")
+    assert words.outcome(replace(report.challengers[0], verdict=odd)) == "postponed"
+    assert "Ship" not in words.headline(replace(report, candidates=(replace(report.challengers[0], verdict=odd),)))
