@@ -22,6 +22,7 @@ def train(
     on: On,
     to: To,
     slice: Annotated[str, typer.Option(help="Which slice to learn from: train, select, gate or all.")] = "train",
+    home: Home = HOME,
     seed: Seed = 0,
     dry_run: DryRun = False,
     json: Json = False,
@@ -37,7 +38,7 @@ def train(
     if dry_run:
         plan = recipe(learner, on, given, seed=seed, slice=slice).config
         return say(Said([f"{key}: {value}" for key, value in plan.items()], plan), json=json)
-    manifest = train(learner, on=on, to=to, settings=given, slice=slice, seed=seed)
+    manifest = train(learner, on=on, to=to, settings=given, slice=slice, seed=seed, home=home)
     lines = [f"{learner} learned from {manifest.counts['decisions']} decisions (slice {slice})"]
     return say(Said(lines, {"id": manifest.id, "config": manifest.config}, str(to)), json=json)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli.app import DryRun, Json, Seed, Settings, To, app
+from understudy.cli.app import HOME, DryRun, Home, Json, Seed, Settings, To, app
 from understudy.cli.output import Said, say
 
 Sources = Annotated[list[Path], typer.Argument(help="Files: JSON lines, CSV or Parquet.")]
@@ -64,6 +64,7 @@ def ingest(
         str, typer.Option("--as", help="events, or an importer: open_bandit, vw_dsjson, sapr, …")
     ] = "events",
     options: Annotated[list[str] | None, typer.Option("--set", help="Importer option key=value.")] = None,
+    home: Home = HOME,
     json: Json = False,
 ) -> None:
     """Validate a log once, at the door. Bad rows go to quarantine with a reason each; counts reconcile.
@@ -73,7 +74,7 @@ def ingest(
     from understudy.runs.bring import bring
     from understudy.runs.settings import parse_overrides
 
-    brought = bring(sources, layout=layout, problem=problem, options=parse_overrides(options or []), to=to)
+    brought = bring(sources, layout=layout, problem=problem, options=parse_overrides(options or []), to=to, home=home)
     say(Said(brought.lines, brought.data, str(to)), json=json)
 
 
@@ -85,6 +86,7 @@ def join(
     window: Annotated[str, typer.Option(help="How long after a decision its outcomes count: 10m, 1h, 7d.")],
     backward: Annotated[str, typer.Option(help="How long before a decision an outcome may be stamped.")] = "2m",
     as_of: Annotated[str, typer.Option(help="The log is complete up to then (ISO 8601); default: its last time.")] = "",
+    home: Home = HOME,
     json: Json = False,
 ) -> None:
     """Bring outcomes to their decisions. A decision is emitted only after its window has closed.
@@ -93,5 +95,5 @@ def join(
     """
     from understudy.runs.bring import bring_together
 
-    brought = bring_together(logs, window=window, backward=backward, as_of=as_of or None, to=to)
+    brought = bring_together(logs, window=window, backward=backward, as_of=as_of or None, to=to, home=home)
     say(Said(brought.lines, brought.data, str(to)), json=json)

@@ -44,4 +44,3 @@ def fail(error: UnderstudyError, *, json: bool) -> int:
     else:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
     return 2 if isinstance(error, ConfigError) else 1
-

@@ -41,10 +41,12 @@ def gate(
     settings: Settings = None,
     *,
     on: On,
-    against: Annotated[str, typer.Option(help="The incumbent: logged, an alias, or a policy artifact.")] = "logged",
+    against: Annotated[
+        str, typer.Option(help="The incumbent: logged, an alias, an artifact; default: who is live.")
+    ] = "",
+    alias: Annotated[str, typer.Option("--for", help="The alias this is to be promoted to.")] = "production",
     rules: Annotated[Path | None, typer.Option(help="YAML file of gate rules; key=value overrides it.")] = None,
     slice: Annotated[str, typer.Option(help="Which slice to prove on.")] = "gate",
-    to: Annotated[Path | None, typer.Option("--to", help="Folder for the verdict artifact.")] = None,
     home: Home = HOME,
     seed: Seed = 0,
     json: Json = False,
@@ -56,8 +58,8 @@ def gate(
     from understudy.runs.prove import Proof, prove, verdict_lines
     from understudy.runs.settings import parse_overrides
 
-    how = Proof(against, rules, parse_overrides(settings or []), slice, seed)
-    verdict, path = prove(run, on=on, how=how, home=home, to=to)
+    how = Proof(against, alias, rules, parse_overrides(settings or []), slice, seed)
+    verdict, path = prove(run, on=on, how=how, home=home)
     say(Said(verdict_lines(verdict), {"verdict": verdict}, str(path), VERDICT_CODES[verdict.outcome]), json=json)
 
 
@@ -94,4 +96,4 @@ def rollback(
     from understudy.runs.prove import rollback
 
     back = rollback(alias, why=why, home=home)
-    say(Said([f"{alias} is now {back['policy'] or 'nothing: the logged policy'}"], back), json=json)
+    say(Said([f"{alias} is now {back['policy']}"], back), json=json)

@@ -16,8 +16,8 @@ from understudy.core.manifest import Manifest, Parent
 from understudy.core.protocols import Policy
 from understudy.data.artifact import read_manifest, write_artifact
 from understudy.ope.evaluate import evaluate
-from understudy.runs.home import Home
-from understudy.runs.incumbent import LOGGED, Incumbent, resolve
+from understudy.runs.home import LOGGED, Home
+from understudy.runs.incumbent import Incumbent, resolve
 from understudy.runs.slices import open_slice
 from understudy.runs.train import Trained, open_policy
 

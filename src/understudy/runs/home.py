@@ -13,6 +13,8 @@ from understudy.core.manifest import Manifest
 from understudy.data.artifact import MANIFEST, read_manifest, verify_artifact
 from understudy.data.ledger import Ledger
 
+LOGGED = "logged"  # the policy behind the log, which acts until another is promoted
+
 
 def now() -> int:
     """Microseconds since 1970 UTC. The one clock of the verbs; below them time is an argument."""
@@ -52,11 +54,11 @@ class Home:
         return Path(path) if path else None
 
     def current(self, alias: str) -> Path | None:
-        """The folder of the policy an alias points at; None if nobody was ever promoted."""
+        """The folder of the policy an alias points at; None if it is the log's own policy that acts."""
         if not self.exists:
             return None
         promotion = self.ledger.current(alias)
-        return self.kept(promotion.policy) if promotion else None
+        return self.kept(promotion.policy) if promotion and promotion.policy != LOGGED else None
 
     def kept(self, policy_id: str) -> Path:
         """Where the copy of a promoted policy lies."""

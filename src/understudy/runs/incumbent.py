@@ -7,13 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from understudy.core.errors import ConfigError
 from understudy.core.protocols import Policy
 from understudy.data.artifact import MANIFEST
-from understudy.runs.home import Home
+from understudy.runs.home import LOGGED, Home
 from understudy.runs.train import open_policy
-
-LOGGED = "logged"
 
 
 @dataclass(frozen=True)
@@ -26,19 +23,22 @@ class Incumbent:
     trained_on: np.ndarray | None  # u64[n]; None where there is nothing that could have been learned from
 
 
+def is_artifact(name: str) -> bool:
+    """Whether a name is the folder of an artifact (or can only be meant as one)."""
+    return (Path(name) / MANIFEST).exists() or "/" in name
+
+
 def resolve(against: str, home: Home) -> Incumbent:
     """``logged``, an alias of the ledger, or a policy artifact's folder.
 
     An alias that has never been promoted to is the logged policy: before the first promotion that is who acts.
-    Raises: ConfigError if it is none of these.
+    Raises: StoreError if a folder is no policy artifact.
     """
     if against == LOGGED:
         return Incumbent(LOGGED, LOGGED, None, None)
-    if (Path(against) / MANIFEST).exists():
+    if is_artifact(against):
         opened = open_policy(against)
         return Incumbent(opened.name, opened.manifest.id, opened.policy, opened.trained_on)
-    if "/" in against:
-        raise ConfigError(f"there is no policy artifact at {against!r}", field="against")
     folder = home.current(against)
     if folder is None:
         return Incumbent(LOGGED, LOGGED, None, None)

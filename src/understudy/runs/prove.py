@@ -21,8 +21,8 @@ from understudy.gate import GateRules, Lineage, Turn, disjoint, gate, plan
 from understudy.ope.audit import audit
 from understudy.ope.evaluate import evaluate
 from understudy.ope.lift import lift
-from understudy.runs.home import Home, now
-from understudy.runs.incumbent import LOGGED, Incumbent, resolve
+from understudy.runs.home import LOGGED, Home, now
+from understudy.runs.incumbent import Incumbent, is_artifact, resolve
 from understudy.runs.settings import read_yaml
 from understudy.runs.slices import open_slice
 from understudy.runs.train import Trained, open_policy
@@ -32,13 +32,23 @@ VERDICT, LIFT = "verdict.json", "lift.json"
 
 @dataclass(frozen=True)
 class Proof:
-    """How to prove: against whom, by which rules, on which slice."""
+    """How to prove: for which alias, against whom, by which rules, on which slice.
 
-    against: str = LOGGED
+    ``against`` "" is whoever is live under the alias; an alias there is also the one that is to be promoted to.
+    """
+
+    against: str = ""
+    alias: str = "production"
     rules: str | Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     slice: str = "gate"
     seed: int = 0
+
+    @property
+    def family(self) -> str:
+        """The alias whose family of comparisons this one belongs to, and shares its α with."""
+        named = self.against and self.against != LOGGED and not is_artifact(self.against)
+        return self.against if named else self.alias
 
     def resolved(self) -> GateRules:
         """Defaults < file < settings. Raises: ConfigError on an unknown rule or a value out of range."""
@@ -53,22 +63,20 @@ class Proof:
             raise ConfigError(f"the gate's rules are not valid: {error}") from error
 
 
-def prove(
-    run: str | Path, *, on: str | Path, how: Proof, home: str | Path, to: str | Path | None = None
-) -> tuple[Verdict, Path]:
+def prove(run: str | Path, *, on: str | Path, how: Proof, home: str | Path) -> tuple[Verdict, Path]:
     """May this policy replace the incumbent? The look is in the ledger before anything is computed.
 
     Returns the verdict and the folder of its artifact, which also holds the lift it rests on.
     """
     place, rules, candidate = Home(home), how.resolved(), open_policy(run)
-    incumbent, data = resolve(how.against, place), read_manifest(on)
+    incumbent, data = resolve(how.against or how.alias, place), read_manifest(on)
     look = place.ledger.record_look(
-        time=now(), problem_hash=data.problem_hash, alias=how.against, candidate=candidate.manifest.id,
+        time=now(), problem_hash=data.problem_hash, alias=how.family, candidate=candidate.manifest.id,
         incumbent=incumbent.id, dataset=data.id, alpha=rules.alpha, design=str(rules.margin),
     )  # fmt: skip
     verdict, proof = _judge(candidate, incumbent, on, how, rules, Turn(k=look.k, number=look.number))
     place.ledger.record_verdict(look, verdict, time=now())
-    folder = Path(to) if to is not None else Path(home) / "verdicts" / str(look.id)
+    folder = verdict_folder(home, look.id)
 
     def fill(part: Path) -> None:
         (part / VERDICT).write_bytes(msgspec.json.format(msgspec.json.encode(verdict), indent=1))
@@ -77,7 +85,7 @@ def prove(
     parents = [Parent(id=data.id, kind="dataset"), Parent(id=candidate.manifest.id, kind="policy")]
     if incumbent.policy is not None:
         parents.append(Parent(id=incumbent.id, kind="policy"))
-    config = {"rules": msgspec.to_builtins(rules), "against": how.against, "slice": how.slice, "look": look.id}
+    config = {"rules": msgspec.to_builtins(rules), "against": incumbent.name, "slice": how.slice, "look": look.id}
     manifest = Manifest(
         kind="verdict", problem_hash=data.problem_hash, parents=tuple(parents), config=config, seed=how.seed,
         code_version=__version__,
@@ -85,6 +93,23 @@ def prove(
     write_artifact(folder, manifest, fill, replace=True)
     place.record(folder)
     return verdict, folder
+
+
+def verdict_folder(home: str | Path, look: int) -> Path:
+    """Where the verdict of a look lies, with the lift it rests on."""
+    return Path(home) / "verdicts" / str(look)
+
+
+def last_verdict(policy_id: str, home: str | Path) -> tuple[Verdict, Lift] | None:
+    """The newest verdict on a policy and its lift; None if it was never looked at."""
+    place = Home(home)
+    looks = [look for look in place.ledger.looks() if look.candidate == policy_id] if place.exists else []
+    for look in reversed(looks):
+        folder = verdict_folder(home, look.id)
+        if (folder / VERDICT).exists():
+            verdict = msgspec.json.decode((folder / VERDICT).read_bytes(), type=Verdict)
+            return verdict, msgspec.json.decode((folder / LIFT).read_bytes(), type=Lift)
+    return None
 
 
 def _judge(
@@ -126,6 +151,8 @@ def promote(run: str | Path, *, alias: str, home: str | Path) -> dict[str, Any]:
     place = Home(home)
     manifest = open_policy(run).manifest
     kept = place.keep(run)
+    if place.ledger.current(alias) is None:
+        place.ledger.install(alias, LOGGED, time=now(), reason="before the first promotion the log's own policy acts")
     promotion = place.ledger.promote(alias, manifest.id, time=now())
     place.record(kept)
     return {"alias": alias, "policy": manifest.id, "version": promotion.version, "path": str(kept)}

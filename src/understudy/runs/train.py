@@ -17,6 +17,7 @@ from understudy.core.protocols import Policy, Progress, quiet
 from understudy.data.artifact import read_manifest, write_artifact
 from understudy.data.dataset import decision_hashes
 from understudy.models.policy_file import load_policy, save_policy
+from understudy.runs.home import Home
 from understudy.runs.settings import learner
 from understudy.runs.slices import SHARES, open_slice
 
@@ -55,6 +56,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     slice: str = "train",
     seed: int = 0,
+    home: str | Path | None = None,
     progress: Progress = quiet,
 ) -> Manifest:
     """Fit a learner on one slice of a dataset and write the policy artifact ``to``.
@@ -63,6 +65,7 @@ def train(
         name: of a learner; ``settings`` are its hyper-parameters, strict.
         on: a dataset artifact.
         slice: ``train`` unless you know better; the gate refuses a policy that has seen the rows it is judged by.
+        home: whose ledger remembers the artifact; None remembers nothing.
 
     Returns: the artifact's manifest; the same recipe in the same folder is returned without training again.
     """
@@ -74,7 +77,10 @@ def train(
         save_file({"decisions": decision_hashes(data)}, folder / ROWS)
         return {"decisions": data.n_steps}
 
-    return write_artifact(to, recipe(name, on, settings or {}, seed=seed, slice=slice), fill)
+    manifest = write_artifact(to, recipe(name, on, settings or {}, seed=seed, slice=slice), fill)
+    if home is not None:
+        Home(home).record(to)
+    return manifest
 
 
 def open_policy(folder: str | Path) -> Trained:

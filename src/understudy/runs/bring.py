@@ -1,0 +1,89 @@
+"""Bringing a log in: draft the problem, validate, join; each step told in a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from understudy.core.errors import ConfigError
+from understudy.core.problem import Problem
+from understudy.core.registry import find
+from understudy.data.identify import draft_yaml, identify, load_problem
+from understudy.data.ingest import ingest
+from understudy.data.join import join
+from understudy.data.log import Log
+from understudy.runs.home import Home
+
+EVENTS = "events"
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What came in, counted."""
+
+    lines: list[str]
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def draft(sources: Sequence[Path], to: Path | None) -> tuple[str, Problem, list[str]]:
+    """A problem drafted from files, as YAML text with its notes, written to ``to`` unless that is None."""
+    drafted = identify(list(sources))
+    text = draft_yaml(drafted.problem, drafted.notes)
+    if to is not None:
+        if to.exists() and to.read_text() != text:
+            raise ConfigError(
+                f"{to} already exists, and is not this draft",
+                "A person may have edited it; a draft must not undo that.",
+                "Give another file with --to, or delete it.",
+                field=str(to),
+            )
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(text)
+    return text, drafted.problem, list(drafted.notes)
+
+
+def bring(
+    sources: Sequence[Path],
+    *,
+    layout: str,
+    problem: Path | None,
+    options: Mapping[str, Any],
+    to: Path,
+    home: str | Path,
+) -> Brought:
+    """Validate events (or let an importer read another layout) and write the log artifact."""
+    if layout == EVENTS:
+        if problem is None:
+            raise ConfigError(
+                "events need a problem to be validated against",
+                hint="Draft one with: understudy identify EVENTS --to problem.yaml; then pass --problem problem.yaml",
+                field="problem",
+            )
+        log = ingest(list(sources), problem=load_problem(problem), to=to)
+    else:
+        imported = find("importers", layout)(*sources, **options)
+        chosen = imported.problem if problem is None else load_problem(problem)
+        log = ingest(imported.decisions, imported.outcomes, problem=chosen, to=to, complete=imported.complete)
+    Home(home).record(to)
+    return Brought(log_lines(log), {"counts": log.counts})
+
+
+def log_lines(log: Log) -> list[str]:
+    """In = kept + duplicates + quarantined, with the reasons."""
+    counts = dict(log.counts)
+    lines = [
+        f"{counts.get('rows', 0)} rows in: {counts.get('decisions', 0)} decisions and {counts.get('outcomes', 0)} "
+        f"outcomes kept, {counts.get('duplicates', 0)} duplicates, {counts.get('quarantined', 0)} in quarantine"
+    ]
+    reasons = {key.split(".", 1)[1]: n for key, n in counts.items() if key.startswith("quarantined.")}
+    return lines + [f"  {n} × {reason}" for reason, n in sorted(reasons.items(), key=lambda item: -item[1])]
+
+
+def bring_together(logs: Path, *, window: str, backward: str, as_of: str | None, to: Path, home: str | Path) -> Brought:
+    """Join outcomes to decisions and write the dataset artifact."""
+    dataset = join(logs, window=window, backward=backward, as_of=as_of, to=to)
+    Home(home).record(to)
+    counts = dataset.manifest.counts
+    return Brought([", ".join(f"{n} {name}" for name, n in counts.items())], {"counts": counts})
