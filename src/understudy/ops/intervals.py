@@ -19,6 +19,7 @@ Array = np.ndarray | np.floating
 Value = Callable[[np.ndarray], np.ndarray | float]  # means [..., p] → estimate [...]
 
 SKEW_LIMIT = 0.5  # |skew| of an estimate beyond which an asymptotic interval is not answered: 4 equal contributions
+MIN_EXPECTED = 10.0  # expected_contributions below which it is not answered either
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ def jackknife_interval(value: np.ndarray, replicates: np.ndarray, counts: np.nda
 
     With A = 0 it is the plain t interval. The plain one misses on one side when few units carry the estimate (rare
     rewards, heavy weights); its measured coverage is in docs/coverage.md. g is monotone, so the interval exists for
-    every A. SE² weights blocks as they are (the robust form for clusters), so the degrees of freedom are those of
-    blocks of unequal size: n²/Σn_k² − 1.
+    every A. SE² weights blocks as they are (the robust form for clusters), so the degrees of freedom are at most
+    those of blocks of unequal size, n²/Σn_k² − 1, and at most Satterthwaite's for the tails that were seen,
+    2 (Σ d²)² / (Σ d⁴ − (Σ d²)²/G).
 
     Args:
         value: θ̂ [...], in units of reward.
@@ -51,7 +53,8 @@ def jackknife_interval(value: np.ndarray, replicates: np.ndarray, counts: np.nda
         level: two-sided confidence, in (0, 1).
     Raises:
         EvidenceError: fewer than two non-empty blocks.
-    Source: Miller 1974 (jackknife); Hall 1992, "On the removal of skewness by transformation", equation (2.4).
+    Source: Miller 1974 (jackknife); Hall 1992, "On the removal of skewness by transformation", section 2;
+        Satterthwaite 1946.
     """
     from scipy.special import stdtrit
 
@@ -73,10 +76,34 @@ def jackknife_interval(value: np.ndarray, replicates: np.ndarray, counts: np.nda
     std_error = np.sqrt(total * (groups - 1) / groups)
     positive = np.where(total > 0, total, 1.0)
     skew = (square * d).sum(-1) / positive**1.5
-    df = np.maximum(counts.sum(-1) ** 2 / (counts**2).sum(-1) - 1.0, 1.0)
+    sizes = counts.sum(-1) ** 2 / (counts**2).sum(-1) - 1.0  # blocks of equal size it is worth, minus one
+    spread = (square * square).sum(-1) - total * total / groups
+    tails = 2 * total * total / np.maximum(spread, 1e-300 + 1e-12 * total * total)
+    df = np.maximum(np.minimum(sizes, tails), 1.0)
     t = stdtrit(df, (1 + level) / 2)
     low, high = value - std_error * _unskew(t, skew), value - std_error * _unskew(-t, skew)
     return Bounds(std_error, low, high, df, skew, square.max(-1) / positive)
+
+
+def expected_contributions(second: np.ndarray, fourth: np.ndarray, powers: np.ndarray) -> np.ndarray:
+    """How many equally large contributions an estimate can be expected to rest on, seen or not.
+
+    n (E ρ²)² / E ρ⁴ / max(κ, 1),   E ρ² = E_x Σ_a π²/b,   E ρ⁴ = E_x Σ_a π⁴/b³,   κ = E (r − r̄)⁴ / (E (r − r̄)²)².
+
+    The weights of a log that happens to miss its few heavy events look harmless: effective sample size and skewness
+    are computed from what was seen. Where all propensities were logged, what could have been seen is known. Below
+    ``MIN_EXPECTED`` nominal 95 % intervals were measured to cover 79–93 %; above, 93.5 % and more (docs/coverage.md).
+
+    Args:
+        second, fourth: means over decisions of Σ_a π²/b and Σ_a π⁴/b³ [...]; of a difference: π − π' in place of π.
+        powers: Σ r⁰, Σ r¹, … Σ r⁴ over decisions [..., 5], of rewards scaled to [0, 1] by the declared range.
+    """
+    n = powers[..., 0]
+    m1, m2, m3, m4 = (powers[..., j] / n for j in (1, 2, 3, 4))
+    variance = np.maximum(m2 - m1**2, 0.0)
+    central = np.maximum(m4 - 4 * m3 * m1 + 6 * m2 * m1**2 - 3 * m1**4, 0.0)
+    flat = np.divide(central, variance**2, out=np.ones_like(n), where=variance > 1e-14)
+    return n * second**2 / np.where(fourth > 0, fourth, np.inf) / np.maximum(flat, 1.0)
 
 
 def _unskew(y: np.ndarray, skew: np.ndarray) -> np.ndarray:
