@@ -45,7 +45,6 @@ def digits(*, noise: float = 0.0) -> Population:
     """1,797 scanned digits of 8 × 8 grey values, ten actions. Ships with scikit-learn; no network needed."""
     from sklearn.datasets import load_digits
 
-    data = load_digits()
-    x, y = np.asarray(data.data), np.asarray(data.target)
+    x, y = (np.asarray(column) for column in load_digits(return_X_y=True))
     names = [f"pixel_{i // 8}_{i % 8}" for i in range(x.shape[1])]
     return classification(x, y, features=names, noise=noise)

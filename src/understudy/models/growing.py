@@ -81,7 +81,7 @@ class BoostedTrees:
                     max_leaf_nodes=self.leaves,
                     min_samples_leaf=self.min_leaf,
                     l2_regularization=self.penalty,
-                    early_stopping=False,
+                    early_stopping=False,  # pyright: ignore[reportArgumentType]
                     random_state=_salted(seed, salt),
                 ).fit(x, y, w)
 
@@ -105,7 +105,7 @@ class ForestClassifier:
         made = RandomForestClassifier(
             self.trees,
             min_samples_leaf=self.min_leaf,
-            max_features=self.max_features,
+            max_features=self.max_features,  # pyright: ignore[reportArgumentType]
             random_state=_salted(seed, 0),
             n_jobs=1,
         ).fit(x, steps.action[kept], w)

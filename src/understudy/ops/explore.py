@@ -20,10 +20,10 @@ def mask(shape: tuple[int, int], allowed: np.ndarray | None) -> np.ndarray:
         return np.ones(shape, bool)
     if allowed.shape != shape:
         raise DataError(f"allowed has shape {allowed.shape}, but there are {shape[0]} rows of {shape[1]} actions")
-    empty = ~allowed.any(1)
+    empty = ~allowed.any(1)  # [n]
     if empty.any():
         raise DataError(
-            f"{int(empty.sum())} of {len(empty)} rows allow no action; first: row {int(empty.argmax())}",
+            f"{int(empty.sum())} of {shape[0]} rows allow no action; first: row {int(empty.argmax())}",
             "A policy has to do something.",
         )
     return allowed.astype(bool, copy=False)

@@ -1,0 +1,40 @@
+"""Every registered learner, and every way a direct learner can choose, keeps what a learner must keep."""
+
+import pytest
+
+from understudy.core.registry import find, table
+from understudy.testing import check_learner
+
+LIGHT = {"trees": 5, "min_leaf": 3}
+VARIANTS = [
+    ("direct", {"model": "logistic"}),
+    ("direct", {"model": "trees", "options": {"rounds": 5}}),
+    ("direct", {"model": "trees", "options": {"rounds": 5, "pooled": False}}),
+    ("direct", {"model": "forest", "options": LIGHT}),
+    ("direct", {"model": "forest", "options": LIGHT | {"pooled": False}}),
+    ("direct", {"model": "forest", "options": LIGHT, "explore": "votes", "amount": 0.05}),
+    ("direct", {"options": {"shared": True}, "explore": "epsilon_greedy", "amount": 0.1}),
+    ("direct", {"options": {"signed_log": True}, "explore": "softmax", "amount": 3.0}),
+    ("direct", {"explore": "squarecb", "amount": 20.0}),
+    ("ipw", {"classifier": "forest", "options": LIGHT}),
+    ("ipw", {"explore": "sample"}),
+    ("dr", {"final": "forest", "final_options": LIGHT, "model": "logistic"}),
+    ("lin_ucb", {"shared": True, "forgetting": 0.99}),
+    ("lin_ts", {"shared": True, "signed_log": True}),
+    ("bag", {"model": "forest", "options": LIGHT, "size": 3}),
+    ("floor", {"base": "lin_ucb", "epsilon": 0.2}),
+]
+
+
+@pytest.mark.parametrize("name", sorted(table("learners")))
+def test_every_registered_learner_conforms(name: str) -> None:
+    """A learner as it comes, without any option set."""
+    check_learner(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), VARIANTS, ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v.values()))
+)
+def test_every_variant_conforms(name: str, options: dict) -> None:
+    """The options that change which model or rule acts."""
+    check_learner(find("learners", name)(**options))
