@@ -22,7 +22,7 @@ from understudy.runs.prove import Proof, promote, prove
 from understudy.runs.simulate import make_env, simulate
 from understudy.runs.train import open_policy, train
 
-GOOD, MIDDLE, BAD = "forest", "ridge", "always_one"
+GOOD, MIDDLE, BAD = "forest", "ridge", "constant"
 WINDOW = "2h"
 SPOILT = 50  # rows of each kind of damage done to the log
 

@@ -62,7 +62,7 @@ def read_yaml(path: str | Path, kind: type) -> Any:
     except FileNotFoundError as error:
         raise ConfigError(f"there is no file {str(path)!r}", field=str(path)) from error
     except (msgspec.MsgspecError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}", _nearest_field(error, kind), field=str(path)) from error
+        raise ConfigError(f"{path}: {error}", hint=_nearest_field(error, kind), field=str(path)) from error
 
 
 def _nearest_field(error: Exception, kind: type) -> str:
