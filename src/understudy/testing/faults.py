@@ -93,7 +93,12 @@ def scaled(kind: Kind, n: int, seed: int) -> World:
 
 
 def override(kind: Kind, n: int, seed: int) -> World:
-    """Something downstream replaces 10 % of the actions; the log keeps the propensity of the replaced one."""
+    """Something downstream puts one promoted item in place of 10 % of the actions; the log keeps the drawn one's."""
+    return world(kind, n, seed, Twist(override=0.1, promoted=int(_rng(seed).integers(K))))
+
+
+def random_override(kind: Kind, n: int, seed: int) -> World:
+    """As before, but with any other action at random: from the chosen propensity alone no test can see it."""
     return world(kind, n, seed, Twist(override=0.1))
 
 
@@ -297,8 +302,8 @@ FAULTS: Mapping[str, Fault] = {
     "chosen action leaked into the context": _fault(action_leak, "global", "action_leak"),
     "reward leaked into the context": _fault(reward_leak, "global", "reward_leak"),
     "duplicated decisions": _fault(duplicated_decisions, "5 %", "duplicated_decisions"),
-    "duplicated rewards": _fault(duplicated_rewards, "5 %", "duplicated_rewards"),
-    "rewards joined to the wrong decision": _fault(misjoined_rewards, "5 %", "misjoined_rewards"),
+    "duplicated rewards": _fault(duplicated_rewards, "5 %", "duplicated_rewards", "surplus_rewards"),
+    "rewards joined to the wrong decision": _fault(misjoined_rewards, "5 %", "misjoined_rewards", "surplus_rewards"),
     "missing rate of rewards differing by action": _fault(missing_by_action, "5 %", "missing_by_action"),
     "missing rate differing by reward window": _fault(missing_by_window, "5 %", "missing_over_time"),
     "default applied before the window closed": _fault(unripe_default, "5 %", "unripe_default"),
@@ -306,4 +311,4 @@ FAULTS: Mapping[str, Fault] = {
     "context drift between halves": _fault(drift, "global", "context_drift"),
 }
 
-__all__ = ["ACTIONS", "DAY", "FAULTS", "SHARE", "Fault", "swapped_rewards"]
+__all__ = ["ACTIONS", "DAY", "FAULTS", "SHARE", "Fault", "random_override", "swapped_rewards"]

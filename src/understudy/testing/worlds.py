@@ -43,12 +43,13 @@ class Kind:
     repeats: int = 1  # decisions per user
     reward: str = "binary"  # "binary", "continuous", "events" (silence is 0), "counts" (several events add up)
     lost: float = 0.02  # outcomes that never arrive, whatever was done
+    slow: float = 1.0  # how many times longer outcomes take that come by mail
 
 
 KINDS: dict[str, Kind] = {
     "epsilon_greedy": Kind(),
-    "softmax": Kind(rule="soft", epsilon=0.1, reward="continuous", lost=0.03),
-    "retrained": Kind(epsilon=0.1, versions=4, reward="events", lost=0.0),
+    "softmax": Kind(rule="soft", epsilon=0.1, reward="continuous", lost=0.03, slow=2.0),
+    "retrained": Kind(epsilon=0.1, versions=4, reward="events", lost=0.0, slow=1.5),
     "masked": Kind(rule="soft", epsilon=0.1, masked=True, repeats=10, lost=0.05),
     "tree": Kind(rule="tree", epsilon=0.3, versions=2, masked=True, reward="counts", lost=0.0),
 }
@@ -84,13 +85,15 @@ class Twist:
     Args:
         without: an action that the behavior policy never takes although it is allowed.
         drift: shift of two features, in standard deviations, from the middle of the log on.
-        override: share of decisions in which something downstream puts another allowed action in place of the drawn
-            one, while the log keeps the propensity of the drawn one.
+        override: share of decisions in which something downstream puts another action in place of the drawn one,
+            while the log keeps the propensity of the drawn one.
+        promoted: the action it puts there, where that is allowed; None is any other allowed one at random.
     """
 
     without: int | None = None
     drift: float = 0.0
     override: float = 0.0
+    promoted: int | None = None
 
 
 def world(kind: Kind, n: int, seed: int, twist: Twist = Twist()) -> World:
@@ -107,7 +110,7 @@ def world(kind: Kind, n: int, seed: int, twist: Twist = Twist()) -> World:
     base = masked(_base(kind, now), allowed)
     pmf = _explore(base, kind.epsilon, allowed, twist.without)
     drawn = draw(rng, pmf)
-    action = _overridden(rng, drawn, allowed, twist.override)
+    action = _overridden(rng, drawn, allowed, twist)
     steps = bandit_steps(
         context,
         action,
@@ -159,7 +162,7 @@ def _context(rng: np.random.Generator, user: np.ndarray, shift: np.ndarray) -> t
     """What the world knows f64[n, 9], and what the log says of it f32[n, d]: half of it belongs to the user."""
     n, users = len(user), int(user.max()) + 1
     age, member = rng.normal(size=users)[user], (rng.random(users) < 0.4)[user]
-    spend = rng.exponential(size=n) + shift
+    spend = rng.exponential(size=n) * (1 + shift)
     taste = rng.normal(size=n) + shift
     recency = rng.normal(size=n)
     channel = rng.choice(4, n, p=[0.4, 0.3, 0.2, 0.1])
@@ -209,13 +212,18 @@ def _explore(base: np.ndarray, epsilon: float, allowed: np.ndarray | None, witho
     return (1 - epsilon) * base + epsilon * open_ / open_.sum(1, keepdims=True)
 
 
-def _overridden(rng: np.random.Generator, drawn: np.ndarray, allowed: np.ndarray | None, share: float) -> np.ndarray:
-    if share <= 0:
+def _overridden(rng: np.random.Generator, drawn: np.ndarray, allowed: np.ndarray | None, twist: Twist) -> np.ndarray:
+    if twist.override <= 0:
         return drawn
     others = np.ones((len(drawn), K)) if allowed is None else allowed.astype(np.float64)
+    if twist.promoted is not None:
+        others[:, np.arange(K) != twist.promoted] = 0
     others[np.arange(len(drawn)), drawn] = 0
-    hit = (rng.random(len(drawn)) < share) & (others.sum(1) > 0)
-    return np.where(hit, draw(rng, others), drawn).astype(np.int32)
+    able = np.flatnonzero(others.sum(1) > 0)
+    hit = rng.choice(able, min(int(twist.override * len(drawn)), len(able)), replace=False)
+    action = drawn.copy()
+    action[hit] = draw(rng, others[hit])
+    return action
 
 
 def _outcomes(rng: np.random.Generator, steps: Steps, mean: np.ndarray, kind: Kind, version: np.ndarray) -> Steps:
@@ -230,7 +238,8 @@ def _outcomes(rng: np.random.Generator, steps: Steps, mean: np.ndarray, kind: Ki
     arrived = np.ones(n, np.int32)
     if kind.reward == "events" or kind.reward == "counts":
         arrived = value.astype(np.int32)
-    delay = rng.exponential(WINDOW / 6, n)
+    by_mail = steps.context[:, 4] == FEATURES[4].values.index("mail")
+    delay = rng.exponential(WINDOW / 8, n) * np.where(by_mail, kind.slow, 1.0)
     arrived[(rng.random(n) < kind.lost) | (delay > WINDOW)] = 0
     return arrivals(steps, np.where(arrived > 0, value, 0.0), np.where(arrived > 0, delay, np.nan), arrived, version)
 

@@ -13,9 +13,14 @@ AUDITS = {
     "consistency": "understudy.ope.audit.consistency:consistency",
     "recompute": "understudy.ope.audit.recompute:recompute",
     "calibration": "understudy.ope.audit.calibration:calibration",
-    "leaks": "understudy.ope.audit.calibration:leaks",
+    "leaks": "understudy.ope.audit.leaks:leaks",
     "support": "understudy.ope.audit.support:support",
     "duplicates": "understudy.ope.audit.duplicates:duplicates",
+    "arrivals": "understudy.ope.audit.arrivals:wrong_arrivals",
+    "missing_by_action": "understudy.ope.audit.outcomes:missing_by_action",
+    "missing_over_time": "understudy.ope.audit.outcomes:missing_over_time",
+    "unripe_default": "understudy.ope.audit.outcomes:unripe_default",
+    "context_drift": "understudy.ope.audit.drift:context_drift",
 }
 
 __all__ = ["AUDITS", "Known", "Log", "audit"]

@@ -6,17 +6,18 @@ neighboring rows). A leak of the action into the context leaves all of those rig
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from understudy.core.evidence import Finding
 from understudy.ope.audit.log import Log
-from understudy.ope.audit.residuals import Balance, Residuals, tail_p
+from understudy.ope.audit.residuals import TELLTALE, Balance, Residuals, reward_share, tail_p
 from understudy.ops import stats
 
-LEVEL = 2e-4  # what counts as "wrong" where two explanations are told apart
+LEVEL = 8e-4  # what counts as "wrong" where two explanations are told apart
+SUSPECT = 0.01  # a feature less in balance than this is kept out of what the propensities are judged by
 MANY = 3  # more features than this out of balance, and it is the propensities, not a leak
 
 _EFFECT = (
@@ -31,7 +32,7 @@ class Judgement:
 
     p: float  # of "the propensities are right"
     worst: str  # where they are most wrong
-    leaks: tuple[int, ...]  # features that know the action, where the propensities are right otherwise
+    leaks: tuple[int, ...]  # features that know the action (where the propensities are right otherwise) or the reward
     leak_p: float
     residuals: Residuals  # to be used by audits of outcomes
     q: np.ndarray | None
@@ -46,9 +47,10 @@ def judge(log: Log) -> Judgement | None:
 
 
 def _judge(log: Log, balance: Balance) -> Judgement:
-    suspects = balance.suspects(LEVEL)
+    suspects = balance.suspects(SUSPECT).tolist()
     leak_p = float(balance.features.min(initial=1.0))
-    without = suspects.tolist() if 0 < len(suspects) <= MANY else []
+    telltales = [j for j in range(len(balance.codes)) if reward_share(log, j) > TELLTALE]
+    without = sorted({*telltales, *(suspects if len(suspects) <= MANY else [])})
     if log.steps.propensities is not None:
         residuals, q = balance.plain, None
         looks = _full_looks(log, residuals)
@@ -61,8 +63,8 @@ def _judge(log: Log, balance: Balance) -> Judgement:
         looks[f"along feature {log.problem.feature_names[j]!r}"] = float(along[j])
     worst = min(looks, key=lambda look: looks[look])
     p = min(1.0, looks[worst] * len(looks))
-    leaks = tuple(without) if p > LEVEL else ()
-    return Judgement(p, worst, leaks, leak_p, residuals, q)
+    leaks = {j for j in without if balance.features[j] <= LEVEL} if p > LEVEL else set()
+    return Judgement(p, worst, tuple(sorted(leaks.union(telltales))), leak_p, residuals, q)
 
 
 def _full_looks(log: Log, residuals: Residuals) -> dict[str, float]:
@@ -179,67 +181,3 @@ def _shift(log: Log, verdict: Judgement) -> int:
         margin = 0.1
     best = max(fits, key=lambda s: fits[s])
     return -best if fits[best] > fits[0] + margin else 0
-
-
-def leaks(log: Log) -> Iterator[Finding]:
-    """A feature that knows the action beyond the propensities, or knows the reward beyond belief."""
-    verdict = judge(log)
-    told: set[int] = set()
-    for j in verdict.leaks if verdict else ():
-        told.add(j)
-        yield _leak(log, j, verdict.leak_p if verdict else None)
-    for j in range(len(log.problem.features)):
-        if j not in told and reward_share(log, j) > 0.8:
-            yield _leak(log, j, None)
-
-
-def _leak(log: Log, j: int, p: float | None) -> Finding:
-    name, share = log.problem.feature_names[j], reward_share(log, j)
-    if share > 0.2 or p is None:
-        return log.finding(
-            "reward_leak",
-            log.steps.n,
-            f"feature {name!r} explains {share:.0%} of the variance of the reward within actions"
-            + ("" if p is None else ", and differs by action beyond what the propensities allow"),
-            "It was filled in after the outcome: reward models look perfect on the log and fail when served.",
-            f"Drop {name!r}, or log the context as it was when the action was drawn.",
-            p=p,
-        )
-    return log.finding(
-        "action_leak",
-        log.steps.n,
-        f"given the propensities, feature {name!r} still tells which action was taken",
-        "It was filled in after the decision: a policy that reads it reads its own answer, and estimates of it are "
-        "too good by far.",
-        f"Drop {name!r}, or log the context as it was when the action was drawn.",
-        p=p,
-    )
-
-
-def reward_share(log: Log, j: int, bins: int = 40) -> float:
-    """R² of the reward on one feature (in up to 40 bins) within actions, where outcomes arrived."""
-    from understudy.ope.audit.residuals import binned
-
-    x = log.steps.context[:, j]
-    code = binned(x, log.problem.features[j], bins)
-    rows = ~log.silent & (code >= 0)
-    if rows.sum() < 100:
-        rows = code >= 0
-    return _explained(log, code, rows)
-
-
-def _explained(log: Log, code: np.ndarray, rows: np.ndarray) -> float:
-    r = log.steps.reward[rows]
-    action: Sequence[int] | np.ndarray = log.steps.action[rows] if log.discrete else np.zeros(len(r), np.int64)
-    cell = np.asarray(action) * (int(code.max()) + 1) + code[rows]
-    total = ((r - _means(r, np.asarray(action))) ** 2).sum()
-    cells = len(np.unique(cell))
-    if total <= 0 or len(r) <= 2 * cells:
-        return 0.0
-    left = ((r - _means(r, cell)) ** 2).sum()
-    return float(1 - left / total * (len(r) - 1) / (len(r) - cells))
-
-
-def _means(r: np.ndarray, code: np.ndarray) -> np.ndarray:
-    count = np.bincount(code)
-    return (np.bincount(code, weights=r) / np.maximum(count, 1))[code]

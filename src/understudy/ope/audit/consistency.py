@@ -10,6 +10,8 @@ from understudy.core.evidence import Finding
 from understudy.ope.audit.log import Log
 
 TOLERANCE = 1e-6  # float32 pipelines write 0.30000001
+PRECISION = 0.01  # a probability written with four decimals is still the same probability
+SUM = 2e-3  # and so are sums of many such
 
 
 def consistency(log: Log) -> Iterator[Finding]:
@@ -34,11 +36,11 @@ def consistency(log: Log) -> Iterator[Finding]:
 
 def _of_another_action(log: Log, p: np.ndarray, pmf: np.ndarray) -> Iterator[Finding]:
     own = np.take_along_axis(pmf, log.steps.action[:, None].astype(np.int64), 1)[:, 0]
-    bad = np.abs(own - p) > TOLERANCE + TOLERANCE * np.abs(own)
+    bad = np.abs(own - p) > TOLERANCE + PRECISION * np.abs(own)
     if not bad.any():
         return
     row = int(bad.argmax())
-    other = np.abs(pmf - p[:, None]).min(1) <= TOLERANCE
+    other = np.abs(pmf - p[:, None]).min(1) <= TOLERANCE + PRECISION * p
     share = float(other[bad].mean())
     yield log.finding(
         "propensity_of_another_action",
@@ -52,10 +54,10 @@ def _of_another_action(log: Log, p: np.ndarray, pmf: np.ndarray) -> Iterator[Fin
 
 
 def _sums(log: Log, pmf: np.ndarray) -> Iterator[Finding]:
+    total = pmf.sum(1)
     outside = np.where(log.allowed, 0.0, pmf).sum(1)
-    inside = pmf.sum(1) - outside
-    masked = (outside > TOLERANCE) | (~log.allowed.all(1) & (np.abs(inside - 1) > 1e-4))
-    if (masked.any() and np.abs(pmf.sum(1) - 1)[masked].max() <= 1e-4) or (outside > TOLERANCE).any():
+    masked = outside > SUM
+    if masked.any():
         row = int(masked.argmax())
         yield log.finding(
             "propensity_before_masking",
@@ -64,18 +66,21 @@ def _sums(log: Log, pmf: np.ndarray) -> Iterator[Finding]:
             "The allowed actions were in fact more probable than logged, so their weights are too large.",
             "Log the probabilities after masking, renormalised over the allowed actions.",
         )
+    bad = (np.abs(total - 1) > SUM) & ~masked
+    if not bad.any():
         return
-    bad = np.abs(inside - 1) > 1e-4
-    if bad.any():
-        row = int(bad.argmax())
-        spread = float(inside[bad].max() - inside[bad].min())
-        constant = bad.all() and spread < 1e-6 * inside.mean()
-        yield log.finding(
-            "propensity_scaled" if constant else "propensity_sum",
-            bad,
-            f"the probabilities of row {row} sum to {inside[row]:.6g}"
-            + (", and so do those of every row" if constant else f"; sums range over {spread:.3g}"),
-            "What does not sum to 1 is not what the actions were drawn with, so every weight of such a row is off "
-            "by an unknown factor.",
-            "Log the probabilities as drawn with: not rounded, not scaled, not a score from before exploration.",
-        )
+    row = int(bad.argmax())
+    spread = float(total[bad].max() - total[bad].min())
+    name, said = "propensity_sum", f"; sums range over {spread:.3g}"
+    if np.abs(pmf * 10 - np.round(pmf * 10)).max() < 1e-6:
+        name, said = "propensity_rounded", "; all are multiples of 0.1"
+    elif bad.all() and spread < 1e-3 * total.mean():
+        name, said = "propensity_scaled", ", and so do those of every row"
+    yield log.finding(
+        name,
+        bad,
+        f"the probabilities of row {row} sum to {total[row]:.6g}{said}",
+        "What does not sum to 1 is not what the actions were drawn with, so every weight of such a row is off by an "
+        "unknown factor.",
+        "Log the probabilities as drawn with: not rounded, not scaled, not a score from before exploration.",
+    )

@@ -8,6 +8,7 @@ import numpy as np
 
 from understudy.core.evidence import Finding
 from understudy.ope.audit.log import Log
+from understudy.ops import stats
 
 _EFFECT = "Copies count as independent evidence: intervals are too narrow and the copied rows weigh double."
 _CURE = "Make ids idempotent (one id per decision, re-sent unchanged), and keep one row per decision."
@@ -23,18 +24,55 @@ def duplicates(log: Log) -> Iterator[Finding]:
                 "duplicated_decisions", again, "the same decision id stands in several rows", _EFFECT, _CURE
             )
             return
-    content = np.column_stack(
-        [_codes(steps.context), steps.action if steps.action.ndim == 1 else _codes(steps.action), steps.time]
+    yield from _under_other_ids(log)
+
+
+def _under_other_ids(log: Log) -> Iterator[Finding]:
+    """Rows that share context and mask: as draws of one policy they would agree in the action by chance only.
+
+    Each later row agrees with its predecessor with chance Σ_a p_a² (all propensities logged), or at most max p;
+    P(as many agreements) by Bennett's bound. Contexts that are mostly repeats (few distinct ones) say nothing.
+    """
+    steps = log.steps
+    if not log.discrete or not steps.context.shape[1]:
+        return
+    mask = np.packbits(log.allowed, axis=1).astype(np.float32)
+    order, same = _followers(np.column_stack([steps.context, mask]))
+    if same.mean() > 0.5 or same.sum() < 5:
+        return
+    later, before = order[1:][same], order[:-1][same]
+    agree = steps.action[later] == steps.action[before]
+    chance = _agreement(log, later)
+    surplus, variance = (agree - chance).sum(), (chance * (1 - chance)).sum()
+    if surplus <= 0:
+        return
+    rows = np.zeros(steps.n, bool)
+    rows[later[agree]] = True
+    yield log.finding(
+        "duplicated_decisions",
+        rows,
+        f"{len(later)} rows repeat the context of another, and {int(agree.sum())} of them its action, where "
+        f"{chance.sum():.0f} would by chance",
+        _EFFECT,
+        _CURE,
+        p=float(stats.bennett_p(surplus, variance)),
     )
-    again = repeated(_codes(content))
-    if again.any() and float(repeated(steps.time).mean()) < 0.5:
-        yield log.finding(
-            "duplicated_decisions",
-            again,
-            "rows agree in time, context and action under different ids",
-            _EFFECT,
-            _CURE,
-        )
+
+
+def _followers(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in an order that puts equal ones side by side i64[n], and whether each equals the one before bool[n−1]."""
+    codes = _codes(np.nan_to_num(table, nan=-1e30))
+    order = np.argsort(codes, kind="stable")
+    return order, codes[order][1:] == codes[order][:-1]
+
+
+def _agreement(log: Log, rows: np.ndarray) -> np.ndarray:
+    """Chance f64 that a fresh draw on each row repeats a draw before it; generous where the pmf is not logged."""
+    pmf, p = log.steps.propensities, log.steps.propensity
+    if pmf is not None:
+        return np.minimum((pmf[rows] ** 2).sum(1), 0.999)
+    share = log.taken.mean(0)
+    return np.full(len(rows), (share**2).sum()) if p is None else np.clip(p[rows], (share**2).sum(), 0.98)
 
 
 def repeated(keys: np.ndarray) -> np.ndarray:

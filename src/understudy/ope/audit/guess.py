@@ -31,7 +31,7 @@ def guess(log: Log, features: Sequence[int]) -> np.ndarray:
                 continue
             model = 0.5 * _softmax(log, encoded, train, test) + 0.5 * _tree(log, encoded, train, test)
             q[test] = (1 - FLOOR) * model + FLOOR * q[test]
-    q = np.where(log.allowed, q, 0.0)
+    q = np.where(log.allowed & log.taken.any(0), q, 0.0)
     return q / q.sum(1, keepdims=True)
 
 

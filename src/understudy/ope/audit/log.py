@@ -75,6 +75,29 @@ class Log:
             return np.isnan(self.steps.outcomes).all(1)
         return np.zeros(self.steps.n, bool)
 
+    @cached_property
+    def events(self) -> bool:
+        """Whether silence is normal: outcomes are only sent when something happened.
+
+        Judged from the log where nobody said: no arrived value equals the default, and they are all the same, or all
+        whole numbers, or most decisions are silent.
+        """
+        if self.known.events is not None:
+            return set(self.problem.outcome_names) <= self.known.events
+        values = self.arrived_values
+        defaults = {spec.default for spec in self.problem.outcomes}
+        if not len(values) or np.isin(values, [d for d in defaults if d is not None]).any():
+            return False
+        return bool((values == np.round(values)).all() or self.silent.mean() > 0.5)
+
+    @cached_property
+    def arrived_values(self) -> np.ndarray:
+        """f64: the values of all outcomes that arrived."""
+        values = (
+            self.steps.outcomes[~self.silent] if self.steps.outcomes is not None else self.steps.reward[~self.silent]
+        )
+        return values[np.isfinite(values)]
+
     def who(self, row: int) -> str:
         """A row as a person would look it up."""
         text = f"row {row} at {datetime.fromtimestamp(self.steps.time[row] / 1e6, UTC).isoformat()}"

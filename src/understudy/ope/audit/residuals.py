@@ -21,6 +21,7 @@ from understudy.ope.audit.log import Log
 from understudy.ops import stats
 
 BINS = 8
+TELLTALE = 0.8  # no honest feature explains this share of the variance of a reward within actions
 LEAST = 20.0  # a cell in which fewer are expected proves nothing
 
 
@@ -102,15 +103,15 @@ class Balance:
         """Residuals that no feature had a hand in."""
         if self.log.steps.propensities is not None:
             return full(self.log)
-        share = np.where(self.log.allowed, self.log.taken.mean(0) + 1e-9, 0.0)
-        return chosen(self.log, share / share.sum(1, keepdims=True))
+        share = np.where(self.log.allowed, self.log.taken.mean(0), 0.0)
+        return chosen(self.log, share / np.maximum(share.sum(1, keepdims=True), 1e-12))
 
     @cached_property
     def features(self) -> np.ndarray:
         """f64[d] p-values: does the feature know more of the action than the propensities do?"""
         return self.along(self.plain)
 
-    def suspects(self, alpha: float = 1e-4) -> np.ndarray:
+    def suspects(self, alpha: float) -> np.ndarray:
         """Features that know too much: candidates for a leak."""
         return np.flatnonzero(self.features <= alpha)
 
@@ -134,3 +135,26 @@ def binned(values: np.ndarray, feature: Feature, bins: int = BINS) -> np.ndarray
         rank = np.argsort(np.argsort(-count))
         code = np.minimum(rank[code], 30)
     return np.where(missing, -1, code)
+
+
+def reward_share(log: Log, j: int, bins: int = 40) -> float:
+    """R² of the reward on one feature (in up to 40 bins) within actions, where outcomes arrived."""
+    code = binned(log.steps.context[:, j], log.problem.features[j], bins)
+    return _explained(log, code, (code >= 0) & (log.events | ~log.silent))
+
+
+def _explained(log: Log, code: np.ndarray, rows: np.ndarray) -> float:
+    r = log.steps.reward[rows]
+    action = log.steps.action[rows] if log.discrete else np.zeros(len(r), np.int64)
+    cell = action * (int(code.max()) + 1) + code[rows]
+    total = ((r - _means(r, action)) ** 2).sum()
+    cells = len(np.unique(cell))
+    if total <= 0 or len(r) <= 2 * cells:
+        return 0.0
+    left = ((r - _means(r, cell)) ** 2).sum()
+    return float(1 - left / total * (len(r) - 1) / (len(r) - cells))
+
+
+def _means(r: np.ndarray, code: np.ndarray) -> np.ndarray:
+    count = np.bincount(code)
+    return (np.bincount(code, weights=r) / np.maximum(count, 1))[code]
