@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
 
 from understudy.core.errors import DataError, EvidenceError
-from understudy.core.evidence import Evidence
+from understudy.core.evidence import Evidence, Totals
 from understudy.core.protocols import Estimator
-from understudy.core.steps import Steps, bandit_steps
+from understudy.core.steps import Steps
 from understudy.ops.blocks import BLOCKS, totals
 
 CHUNK = 16_384  # rows whose columns stay in a core's cache together
+SHORT = 4_096  # rows whose k-column tables do
 SLACK = 1e-6  # how far a row of probabilities may be from 1
 
 
@@ -25,6 +26,7 @@ def from_arrays(
     q: np.ndarray | None = None,
     *,
     unit: np.ndarray | None = None,
+    match: bool = True,
 ) -> Evidence:
     """Evidence about one target from plain arrays; every row is a one-step episode.
 
@@ -35,6 +37,7 @@ def from_arrays(
         probs: π(·|x) of the target [n, k]; rows sum to 1.
         q: q̂(x, ·) [n, k], out-of-fold; None if no estimator needs it.
         unit: who is independent of whom [n]; None = every row.
+        match: also find out where log and target agree; replay and intervals need it, point values do not.
     Raises:
         DataError: shapes differ, an action is outside [0, k), probabilities are no probabilities.
     """
@@ -43,11 +46,41 @@ def from_arrays(
     for name, shape in shapes.items():
         if shape != (n,):
             raise DataError(f"{name} has shape {shape}, but there are {n} rewards", field=name)
-    steps = bandit_steps(np.empty((n, 0), np.float32), action, reward, propensity, unit=unit)
-    return weigh(steps, probs, q)
+    starts = np.arange(n + 1)
+    steps = Steps(
+        starts=starts,
+        unit=starts[:-1].view(np.uint64) if unit is None else np.asarray(unit).astype(np.uint64),
+        time=np.broadcast_to(np.int64(0), n),  # columns nobody reads take no memory
+        context=np.empty((n, 0), np.float32),
+        action=np.asarray(action),
+        reward=np.asarray(reward, np.float64),
+        terminated=np.broadcast_to(np.True_, n),
+        truncated=np.broadcast_to(np.False_, n),
+        propensity=None if propensity is None else np.asarray(propensity, np.float64),
+    )
+    return weigh(steps, np.asarray(probs, np.float64), None if q is None else np.asarray(q, np.float64), match=match)
 
 
-def weigh(steps: Steps, probs: np.ndarray, values: np.ndarray | None = None, discount: float = 1.0) -> Evidence:
+def stream(
+    action: np.ndarray,
+    reward: np.ndarray,
+    propensity: np.ndarray | None,
+    probs: np.ndarray,
+    q: np.ndarray | None = None,
+    *,
+    match: bool = True,
+) -> Iterator[Evidence]:
+    """The evidence of ``from_arrays`` piece by piece, so that no column of all rows is ever made."""
+    for at in range(0, len(reward), CHUNK):
+        part = slice(at, at + CHUNK)
+        b, model = (None if column is None else column[part] for column in (propensity, q))
+        unit = np.arange(at, at + len(reward[part]), dtype=np.uint64)
+        yield from_arrays(action[part], reward[part], b, probs[part], model, unit=unit, match=match)
+
+
+def weigh(
+    steps: Steps, probs: np.ndarray, values: np.ndarray | None = None, discount: float = 1.0, *, match: bool = True
+) -> Evidence:
     """ρ = π(a|x)/b(a|x), q̂(x, a), v̂ = Σ_a π(a|x) q̂(x, a) and whether log and target agree, of a discrete target.
 
     Args:
@@ -58,23 +91,23 @@ def weigh(steps: Steps, probs: np.ndarray, values: np.ndarray | None = None, dis
         DataError: rows of ``probs`` are no probabilities, an action is outside [0, k), a weight is not finite.
     """
     n, k = steps.n, _width(steps, probs, values)
-    chance, match = np.empty(n), np.empty(n, bool)
-    q = v = None if values is None else np.empty(n)
-    if values is not None:
-        v = np.empty(n)
-    ones = np.ones(k)
-    for first in range(0, n, CHUNK):
-        part = slice(first, min(first + CHUNK, n))
-        pi = probs[part]
+    chance, agree = np.empty(n), np.empty(n, bool) if match else None
+    q, v = (None, None) if values is None else (np.empty(n), np.empty(n))
+    ones, first_of_row = np.ones(k), np.arange(min(n, SHORT)) * k
+    product = np.empty((0 if values is None else min(n, SHORT), k))
+    for first in range(0, n, SHORT):
+        part = slice(first, min(first + SHORT, n))
+        pi = np.ascontiguousarray(probs[part])
         _check_probs(pi, ones, first)
-        index = np.arange(len(pi)) * k + steps.action[part]
+        index = first_of_row[: len(pi)] + steps.action[part]
         np.take(pi, index, out=chance[part], mode="clip")
-        np.greater_equal(chance[part], _row_max(pi) * (1 - 1e-9), out=match[part])
+        if agree is not None:
+            agree[part] = _is_most(chance[part], pi)
         if values is not None and q is not None and v is not None:
-            model = values[part]
+            model = np.ascontiguousarray(values[part])
             np.take(model, index, out=q[part], mode="clip")
-            np.dot(pi * model, ones, out=v[part])
-    return Evidence(steps, discount, _ratio(chance, steps), q, v, match)
+            np.dot(np.multiply(pi, model, out=product[: len(pi)]), ones, out=v[part])
+    return Evidence(steps, discount, _ratio(chance, steps), q, v, agree)
 
 
 def as_logged(steps: Steps, discount: float = 1.0) -> Evidence:
@@ -98,31 +131,47 @@ def rows(e: Evidence, part: slice) -> Evidence:
     return replace(e, steps=short, **{k: None if c is None else c[part] for k, c in columns.items()})
 
 
-def point_values(e: Evidence, estimators: Mapping[str, Estimator], width: float = 1.0) -> dict[str, float]:
-    """Estimates without intervals, in one pass over the evidence.
+def point_values(
+    evidence: Evidence | Iterable[Evidence], estimators: Mapping[str, Estimator], width: float = 1.0
+) -> dict[str, float]:
+    """Estimates without intervals, in one pass.
 
     Args:
-        e: evidence about one target.
+        evidence: about one target, whole or in pieces (``stream``).
         estimators: name → estimator.
         width: highest minus lowest possible reward; read by estimators that choose a threshold.
     Raises:
-        EvidenceError: an estimator has no value here (no overlap), or cannot read longer episodes.
+        EvidenceError: no episode, no overlap, or an estimator cannot read longer episodes.
     """
-    bandit = e.steps.m == e.steps.n
-    chunks = [rows(e, slice(at, at + CHUNK)) for at in range(0, e.steps.n, CHUNK)] if bandit else [e]
-    answer: dict[str, float] = {}
     sums: dict[str, np.ndarray] = {}
-    for chunk in chunks:
+    blocks: dict[str, Totals] = {}
+    episodes = 0
+    for piece in _pieces(evidence) if isinstance(evidence, Evidence) else evidence:
+        episodes += piece.steps.m
         for name, estimator in estimators.items():
-            part = estimator.terms(chunk).sum(0)
+            terms = estimator.terms(piece)
+            part = terms.sum(0)
             sums[name] = sums[name] + part if name in sums else part
+            if hasattr(estimator, "settle"):
+                more = totals(terms, piece.steps.unit, BLOCKS)
+                blocks[name] = blocks[name] + more if name in blocks else more
+    if not episodes:
+        raise EvidenceError("there is no episode to estimate from", "Nothing can be estimated from nothing.")
+    answer: dict[str, float] = {}
     for name, estimator in estimators.items():
-        if hasattr(estimator, "settle"):
-            estimator = estimator.settle(totals(estimator.terms(e), e.steps.unit, BLOCKS), width)  # type: ignore
-        answer[name] = float(estimator.value(sums[name] / e.steps.m))
+        settled = estimator.settle(blocks[name], width) if name in blocks else estimator  # type: ignore[attr-defined]
+        answer[name] = float(settled.value(sums[name] / episodes))
         if not np.isfinite(answer[name]):
             raise no_overlap(name)
     return answer
+
+
+def _pieces(e: Evidence) -> Iterator[Evidence]:
+    if e.steps.m != e.steps.n or e.steps.n <= CHUNK:
+        yield e
+        return
+    for at in range(0, e.steps.n, CHUNK):
+        yield rows(e, slice(at, at + CHUNK))
 
 
 def no_overlap(name: str, target: str = "the target") -> EvidenceError:
@@ -182,11 +231,20 @@ def _check_probs(pi: np.ndarray, ones: np.ndarray, first: int) -> None:
     )
 
 
-def _row_max(pi: np.ndarray) -> np.ndarray:
-    """max over the few columns of [n, k], column by column: a reduction over a short last axis is slow."""
-    most = pi[:, 0].copy()
-    for j in range(1, pi.shape[1]):
-        np.maximum(most, pi[:, j], out=most)
+def _is_most(chance: np.ndarray, pi: np.ndarray) -> np.ndarray:
+    """Whether chance[i] is the largest of pi[i], ties included.
+
+    The largest of k probabilities is at least 1/k, and whatever exceeds 1/2 is the largest: only rows between need a
+    look, column by column, because a reduction over a short last axis is slow.
+    """
+    most = chance > 0.5
+    unclear = np.flatnonzero((chance > (1 - SLACK) / pi.shape[1] - 1e-12) & ~most)
+    if len(unclear):
+        rest = pi if len(unclear) > 0.6 * len(pi) else pi[unclear]
+        top = rest[:, 0].copy()
+        for j in range(1, pi.shape[1]):
+            np.maximum(top, rest[:, j], out=top)
+        most[unclear] = chance[unclear] >= (top if rest is not pi else top[unclear]) * (1 - 1e-9)
     return most
 
 

@@ -27,7 +27,11 @@ def clip(weight: np.ndarray, most: float) -> np.ndarray:
 
 def keep(weight: np.ndarray, most: float) -> np.ndarray:
     """w · 1(w ≤ most): what SWITCH keeps. Source: Wang, Agarwal & Dudík 2017, equation (7)."""
-    return weight if most == np.inf else weight * (weight <= most)
+    if most == np.inf:
+        return weight
+    kept = weight.copy()
+    kept[weight > most] = 0.0
+    return kept
 
 
 def shrink(weight: np.ndarray, amount: float) -> np.ndarray:
