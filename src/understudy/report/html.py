@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +23,8 @@ NOTES = {
     "so luck that touches both cancels.",
     "values": "The dashed line is the current policy. Where the log cannot carry an interval, "
     "it says “refused” and why.",
-    "evidence": "What a stake of 1 on “the candidate is better” would have grown to; the upright tick is the most it "
-    "ever reached. Past the dashed line, luck is ruled out at the agreed level.",
+    "evidence": "What a stake of 1 on “it is better” (right) and on “it is not” (left) had grown to, at most, as the "
+    "log was read. Past its dashes, luck is ruled out at the agreed level.",
     "weights": "Dashed: weight 1, where candidate and log act alike. Bars far to the right are single decisions that "
     "count for many. Gray: decisions of no weight, where the candidate would never have acted so.",
     "overlap": "The longer the gray bar, the less the log knows about what the candidate would do there. Weakest "
@@ -95,7 +94,8 @@ def _environment(report: Report) -> Environment:
         story=lambda c: words.story(report, c, spoken),
         tone=_tone,
         mark=_mark,
-        threshold=lambda alpha: words.odds(math.log(1 / alpha)),
+        bar=lambda c: words.bar(report, c),
+        figures=lambda check, c: words.figures(c, check),
     )
     return environment
 

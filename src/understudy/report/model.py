@@ -41,7 +41,8 @@ class Report:
         generated: microseconds since 1970 UTC; an argument, so that equal reports are equal bytes.
         findings: what the audit found; () = it found nothing, None = no audit was run.
         headline: estimator quoted in sentences and small tables; "" = each policy's first.
-        alpha: chance of shipping by luck that the gate allows; its evidence must reach ln(1/α).
+        alpha: chance of ever shipping by luck that the gate's rules allow; None = not said.
+        basis: which decisions the estimates rest on, where they are not those of the verdicts.
         lineage: manifests, oldest first: log, dataset, policies, estimates, verdict.
         commands: what to type to make this again.
     """
@@ -59,7 +60,8 @@ class Report:
     code_version: str = ""
     seed: int | None = None
     headline: str = ""
-    alpha: float = 0.05
+    alpha: float | None = None
+    basis: str = ""
 
     @property
     def challengers(self) -> tuple[Candidate, ...]:

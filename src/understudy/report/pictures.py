@@ -15,7 +15,7 @@ from understudy.report import forest
 from understudy.report.canvas import place, sheet, write
 from understudy.report.model import Candidate, Report
 from understudy.report.palette import LIGHT, TONE
-from understudy.report.words import Words, count, odds, outcome, share, tidy
+from understudy.report.words import Words, bar, count, odds, outcome, share, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,12 +49,10 @@ def _all(report: Report, words: Words) -> Iterator[Picture]:
     if value.groups:
         alt = _forest_alt(value, words, "Value of each policy")
         yield Picture("values", "Value of each policy", alt, partial(forest.draw, value, words))
-    lifts = [c for c in report.challengers if c.lift and math.isfinite(c.lift.log_e)]
-    if lifts:
-        alt = "Evidence against “no better”: " + "; ".join(
-            f"{c.name} {odds(c.lift.log_e)}, at best {odds(c.lift.peak_log_e)}" for c in lifts if c.lift
-        )
-        yield Picture("evidence", "Evidence of a lift", alt + ".", partial(evidence, lifts, report.alpha))
+    bets = [c for c in report.challengers if c.lift]
+    if bets:
+        alt = "Evidence that a candidate is better: " + "; ".join(_evidence_words(report, c) for c in bets)
+        yield Picture("evidence", "Evidence of a lift", alt + ".", partial(evidence, report, bets))
     diagnosed = [c.diagnostics for c in report.challengers if c.diagnostics]
     if diagnosed:
         alt = "Weights of the logged decisions: " + "; ".join(f"{d.target}: {_weight_words(d)}" for d in diagnosed)
@@ -85,54 +83,61 @@ def _forest_alt(drawn: forest.Forest, words: Words, lead: str) -> str:
     return f"{lead}. " + ". ".join(parts) + "."
 
 
+def _evidence_words(report: Report, c: Candidate) -> str:
+    threshold = bar(report, c)
+    wanted = "" if threshold is None else f" of {odds(threshold)} needed"
+    return f"{c.name} {odds(c.lift.peak_log_e) if c.lift else '–'}{wanted}"
+
+
 def _weight_words(d: Diagnostics) -> str:
     return f"worth {count(d.ess)} of {count(d.n)} decisions, heaviest row holds {share(d.max_weight_share)}"
 
 
-def evidence(candidates: list[Candidate], alpha: float, width: int) -> Figure:
-    """Bars of ln e per candidate against the threshold ln(1/α); a tick marks the highest wealth ever reached."""
-    left, top, row = (148 if width >= 600 else 96), 26, 34
+def evidence(report: Report, candidates: list[Candidate], width: int) -> Figure:
+    """Per candidate: to the right the bets that it is better, to the left that it is not; dashes where proof starts."""
+    wide = width >= 600
+    left, top, row = (132 if wide else 88), 26, 36
     drawing = sheet(width, top + row * len(candidates) + 44)
-    axes = place(drawing, left, top, width - left - 64, row * len(candidates))
-    threshold = math.log(1 / alpha)
+    axes = place(drawing, left, top, width - left - (66 if wide else 60), row * len(candidates))
     lifts: list[Lift] = [c.lift for c in candidates if c.lift]
-    axes.set_xscale("symlog", linthresh=threshold, linscale=1.0)
-    high = max(threshold * 1.6, *(max(lift.log_e, lift.peak_log_e) for lift in lifts))
-    low = min(-threshold * 0.4, *(lift.log_e for lift in lifts))
-    axes.set_xlim(low * 1.1, high * 1.1)
+    bars = [threshold for c in candidates if (threshold := bar(report, c)) is not None]
+    reach = max([3.0, *bars]) * 1.5
+    low = max([reach, *(lift.reverse_peak_log_e for lift in lifts if math.isfinite(lift.reverse_peak_log_e))])
+    high = max([reach, *(lift.peak_log_e for lift in lifts if math.isfinite(lift.peak_log_e))])
+    axes.set_xscale("symlog", linthresh=3.0, linscale=1.0)
+    axes.set_xlim(-low * 1.15, high * 1.15)
     axes.set_ylim(len(candidates), 0)
-    axes.axvline(0, color=LIGHT["muted"], linewidth=1)
-    axes.axvline(threshold, color=LIGHT["ink"], linewidth=1.2, linestyle=(0, (4, 3)))
-    label = f"needed: {odds(threshold)}"
-    axes.annotate(label, (threshold, 0), xytext=(0, 6), textcoords="offset points", ha="center", color=LIGHT["ink"])
     for i, c in enumerate(candidates):
-        _evidence_row(drawing, axes, c, i, top + row * (i + 0.5) + 4)
+        _evidence_row(drawing, axes, c, i, bar(report, c))
+        write(drawing, 0, top + row * (i + 0.5) + 4, tidy(c.name, 17 if wide else 11), weight="bold")
+        if c.lift:
+            write(drawing, width, top + row * (i + 0.5) + 4, odds(c.lift.peak_log_e), ha="right")
+    axes.axvline(0, color=LIGHT["muted"], linewidth=1, zorder=4)
     _bare(axes)
-    ticks = _odds_ticks(low, high, threshold, width)
-    axes.set_xticks(ticks, [odds(t) for t in ticks])
+    ticks = _odds_ticks(low, high, wide)
+    axes.set_xticks(ticks, [odds(abs(t)) for t in ticks])
     axes.minorticks_off()
-    axes.set_xlabel("odds against “no better than the incumbent”", labelpad=6)
+    axes.set_xlabel(
+        "← odds that it is not better     odds that it is better →" if wide else "← not better     better →"
+    )
     return drawing
 
 
-def _evidence_row(drawing: Figure, axes: Axes, c: Candidate, i: int, baseline: float) -> None:
+def _evidence_row(drawing: Figure, axes: Axes, c: Candidate, i: int, threshold: float | None) -> None:
     assert c.lift is not None
     color = LIGHT[TONE.get(c.verdict.outcome, "quiet")] if c.verdict else LIGHT["quiet"]
-    axes.barh(i + 0.5, c.lift.log_e, height=0.5, color=color, zorder=2)
-    if math.isfinite(c.lift.peak_log_e):
-        axes.plot([c.lift.peak_log_e] * 2, [i + 0.18, i + 0.82], color=LIGHT["ink"], linewidth=1.6, zorder=3)
-    wide = drawing.get_size_inches()[0] * 72
-    write(drawing, 0, baseline, tidy(c.name, 20 if wide >= 600 else 13), weight="bold")
-    write(drawing, wide, baseline, tidy(odds(c.lift.log_e)), ha="right", color=LIGHT["ink"])
+    left, right = axes.get_xlim()
+    axes.barh(i + 0.5, min(max(c.lift.peak_log_e, 0.0), right), height=0.46, color=color, zorder=2)
+    axes.barh(i + 0.5, max(-max(c.lift.reverse_peak_log_e, 0.0), left), height=0.46, color=LIGHT["quiet"], zorder=2)
+    if threshold is not None:
+        for x in (-threshold, threshold):
+            axes.plot([x, x], [i + 0.1, i + 0.9], color=LIGHT["ink"], linewidth=1.4, linestyle=(0, (3, 2)), zorder=5)
 
 
-def _odds_ticks(low: float, high: float, threshold: float, width: int) -> list[float]:
-    """Round odds inside the axis, thin enough to be read, none on top of another."""
-    whole = (
-        [-math.log(10**k) for k in (3, 30, 300, 3000)] + [0.0] + [math.log(10**k) for k in (3, 10, 30, 100, 300, 1000)]
-    )
-    inside = [t for t in whole if low * 1.1 <= t <= high * 1.1]
-    return inside if width >= 600 or len(inside) < 4 else [*inside[:1], 0.0, inside[-1]]
+def _odds_ticks(low: float, high: float, wide: bool) -> list[float]:
+    """Round odds inside the axis, far enough apart to be read."""
+    steps = [math.log(10**k) for k in (3, 30, 300)] if wide else [math.log(10**k) for k in (30, 300)]
+    return [*(-t for t in reversed(steps) if t <= low * 1.15), 0.0, *(t for t in steps if t <= high * 1.15)]
 
 
 def _cells(count: int, width: int, height: float) -> tuple[Figure, list[tuple[float, float, float]]]:

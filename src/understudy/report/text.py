@@ -24,8 +24,8 @@ def to_text(report: Report) -> str:
         lines += ["", f"{words.tidy(c.name)}: {words.outcome(c)}"]
         lines += [f"  {words.tidy(line)}" for line in words.story(report, c, spoken)]
         for check in c.verdict.checks if c.verdict else ():
-            seen, wanted = words.figure(check.observed), words.figure(check.threshold)
-            lines.append(f"  {'✓' if check.passed else '✗'} {words.kind(check.name)}: {seen} (needed {wanted})")
+            seen, threshold = words.figures(c, check)
+            lines.append(f"  {'✓' if check.passed else '✗'} {words.kind(check.name)}: {seen} (threshold {threshold})")
     lines += ["", _audit(report)]
     lines += [
         f"  {f.severity}: {words.tidy(f.name)}, {words.count(f.rows)} rows. {f.cure}" for f in report.findings or ()
@@ -48,16 +48,9 @@ def to_markdown(report: Report) -> str:
         lines.append(_plain(" ".join(words.story(report, c, spoken))))
         if c.verdict and c.verdict.checks:
             rows = (
-                (
-                    "✓" if k.passed else "✗",
-                    words.kind(k.name),
-                    words.figure(k.observed),
-                    words.figure(k.threshold),
-                    k.why,
-                )
-                for k in c.verdict.checks
+                ("✓" if k.passed else "✗", words.kind(k.name), *words.figures(c, k), k.why) for k in c.verdict.checks
             )
-            lines += ["", *_table(("", "Check", "Seen", "Needed", "Why"), rows)]
+            lines += ["", *_table(("", "Check", "Seen", "Threshold", "What it means"), rows)]
         if report.values(c):
             rows = ((e.estimator, spoken.reward(e.value), spoken.interval(e), words.count(e.ess), "; ".join(e.notes))
                     for e in report.values(c))  # fmt: skip

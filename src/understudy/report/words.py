@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from understudy.core.evidence import Estimate
+from understudy.core.evidence import Check, Estimate
 from understudy.report.model import Candidate, Report
 
 OUTCOMES = {"ship": "Ship", "hold": "Hold", "not_enough_evidence": "Not enough evidence", "refused": "Refused"}
@@ -40,8 +40,8 @@ TERMS = (
     ("Overlap", "whether the log tried, often enough, what the candidate wants to do."),
     (
         "Evidence",
-        "the wealth of a bet against “no better than the incumbent”, valid however often one looks; "
-        "odds of 20 : 1 or more arise by luck at most 1 time in 20.",
+        "what a stake of 1 on “better than the incumbent” has grown to, as odds, valid however often one looks: "
+        "20 : 1 or more arises by luck at most 1 time in 20.",
     ),
     ("Refused", "the log cannot support the claim; a number would mislead, so none is given."),
 )
@@ -92,7 +92,7 @@ def share(value: float | None) -> str:
 
 def level(value: float) -> str:
     """0.95 → "95 %", 0.995 → "99.5 %"."""
-    return f"{100 * value:.10g}{THIN}%"
+    return f"{100 * value:.4g}{THIN}%"
 
 
 def count(value: float | None) -> str:
@@ -179,25 +179,27 @@ def headline(report: Report) -> str:
 
 
 def gain(report: Report, candidate: Candidate, words: Words) -> str:
-    """How much more or less a candidate earns than the incumbent, with the bound that the gate relies on."""
+    """How much more or less a candidate earns than the incumbent, with the bound that is valid at every look."""
     lift = candidate.lift
     if lift is None:
         return ""
     size = (
         f"{words.reward(abs(lift.mean))} {'more' if lift.mean >= 0 else 'less'} per {words.per} than the current policy"
     )
-    sure = f"at {level(1 - report.alpha)} confidence"
-    if lift.mean <= 0 or not math.isfinite(lift.low):
-        return f"On this log it earns {size}"
-    if lift.low > 0:
+    sure = f"at {level(lift.level)} confidence"
+    if lift.low > 0 and math.isfinite(lift.low):
         return f"It earns {size}; {sure}, at least {words.reward(lift.low)} more"
-    return f"On this log it earns {size}, but {words.reward(abs(lift.low))} less cannot be ruled out {sure}"
+    if lift.mean > 0 and math.isfinite(lift.low):
+        return f"On this log it earns {size}, but {words.reward(abs(lift.low))} less cannot be ruled out {sure}"
+    if lift.high is not None and lift.high < 0:
+        return f"It earns {size}; {sure}, at least {words.reward(abs(lift.high))} less"
+    return f"On this log it earns {size}"
 
 
 def needed(candidate: Candidate) -> str:
-    """How many further decisions would settle it, where the gate knows."""
+    """How many further decisions would settle it, where the gate knows and its reason has not said so already."""
     verdict = candidate.verdict
-    if verdict is None or verdict.needed is None:
+    if verdict is None or verdict.needed is None or f"{verdict.needed:,}" in verdict.reason:
         return ""
     return f"About {count(verdict.needed)} more decisions of the same kind should settle it."
 
@@ -208,6 +210,24 @@ def story(report: Report, candidate: Candidate, words: Words) -> tuple[str, ...]
     told = "" if verdict and verdict.outcome == "refused" else gain(report, candidate, words)
     reason = verdict.reason if verdict else "The gate has not looked at it."
     return tuple(part for part in (sentence(told), sentence(reason), needed(candidate)) if part)
+
+
+def figures(candidate: Candidate, check: Check) -> tuple[str, str]:
+    """What a check saw and its threshold. Evidence, which travels as a logarithm, is shown as odds."""
+    lift = candidate.lift
+    bets = () if lift is None else (lift.peak_log_e, lift.reverse_peak_log_e)
+    if check.name in {"lift", "harm"} and isinstance(check.threshold, float) and check.observed in bets:
+        return odds(float(check.observed)), odds(check.threshold)  # type: ignore[arg-type]
+    return figure(check.observed), figure(check.threshold)
+
+
+def bar(report: Report, candidate: Candidate) -> float | None:
+    """ln of the odds this candidate's evidence has to reach: the gate's own threshold, else ln(1/α)."""
+    for check in candidate.verdict.checks if candidate.verdict else ():
+        evidence = candidate.lift is not None and check.observed == candidate.lift.peak_log_e
+        if check.name == "lift" and evidence and isinstance(check.threshold, int | float):
+            return float(check.threshold)
+    return math.log(1 / report.alpha) if report.alpha else None
 
 
 def kind(name: str) -> str:

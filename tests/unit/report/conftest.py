@@ -13,6 +13,7 @@ from understudy.core.problem import ActionSpace, Feature, OutcomeSpec, Problem
 from understudy.core.summary import ActionRow, Diagnostics, Histogram, LogSummary, OverlapRow, SeriesPoint
 from understudy.report import Candidate, Report
 
+HOSTILE = "<script>alert('x')</script> & $\\frac{1}{0}$"
 DAY = 86_400_000_000
 START = 1_767_225_600_000_000  # 1 January 2026
 PROBLEM = Problem(
@@ -59,28 +60,34 @@ def diagnosis(target: str, ess: float, share: float, unsupported: float = 0.0) -
     )  # fmt: skip
 
 
-def lift(name: str, mean: float, low: float, log_e: float, peak: float) -> Lift:
+def lift(name: str, mean: float, low: float, peak: float, against: float, high: float | None = None) -> Lift:
+    """A lift whose bets grew e^peak-fold at most, and the opposite bets e^against-fold."""
     return Lift(
-        candidate=name, incumbent="current", n=4180, margin=0.0, log_e=log_e, peak_log_e=peak, mean=mean, low=low,
-        second_moment=0.2, parts={"ips": log_e, "dr": log_e},
+        candidate=name, incumbent="current", n=4180, margin=0.0, log_e=peak, peak_log_e=peak, mean=mean, low=low,
+        high=high, second_moment=0.2, parts={"ips": peak, "dr": peak}, reverse_peak_log_e=against,
     )  # fmt: skip
 
 
-def verdict(name: str, outcome: str, reason: str, failed: str = "", needed: int | None = None) -> Verdict:
+def verdict(lift: Lift, outcome: str, reason: str, failed: str = "", needed: int | None = None) -> Verdict:
+    """The gate's eight checks, all passed but one."""
+    bar = math.log(20)
     figures = {
-        "disjoint_data": ("yes", "yes", "The gate must not look at decisions that trained or chose the candidate."),
-        "audit": (0, 0, "Faults in the log would bias every estimate."),
-        "effective_sample_size": (1830.4, 200, "Fewer decisions than this cannot carry an interval."),
-        "max_weight_share": (0.0021, 0.1, "One row must not decide alone."),
-        "evidence": (41.27, 2.9957, "Luck must explain the lead at most 1 time in 20."),
-    }
+        "audit": (0, 0, "The audit found nothing that would void an estimate."),
+        "lineage": ("disjoint", "disjoint", "Training, selection and gate data share no decision."),
+        "support": (0.43 if failed == "support" else 0.0, 0.05,
+                    "How much of what the candidate would do was never possible in the log."),
+        "weight share": (0.0021, 0.5, "The heaviest decision holds 0.2 % of the candidate's weight."),
+        "effective sample size": (1830.4, 100.0, "The log is worth 1,830.4 decisions of the candidate's own."),
+        "matched": (2204, 30, "2,204 logged actions are what the candidate would most probably have done."),
+        "lift": (lift.peak_log_e, bar, "The bets that it is better than current must grow 20-fold."),
+        "harm": (lift.reverse_peak_log_e, bar, "The bets that it is no better than current."),
+    }  # fmt: skip
     checks = tuple(
-        Check(name=key, observed=seen, threshold=bar, passed=key != failed, why=why)
-        for key, (seen, bar, why) in figures.items()
+        Check(name=key, observed=seen, threshold=threshold, passed=key not in failed.split(","), why=why)
+        for key, (seen, threshold, why) in figures.items()
     )
-    return Verdict(
-        outcome=outcome, candidate=name, incumbent="current", checks=checks, reason=reason, needed=needed
-    )  # fmt: skip
+    return Verdict(outcome=outcome, candidate=lift.candidate, incumbent="current", checks=checks, reason=reason,
+                   needed=needed)  # fmt: skip
 
 
 def candidate(name: str, value: float, half: float | None, truth: float | None, **more) -> Candidate:
@@ -128,29 +135,35 @@ def lineage() -> tuple[Manifest, ...]:
 
 
 def sample() -> Report:
+    lifts = {
+        "trees": lift("trees", 0.3102, 0.2714, 41.27, 0.0),
+        "linear": lift("linear", 0.0154, -0.0311, 1.43, 0.62),
+        "fixed_3": lift("fixed_3", -0.2010, -0.2480, 0.0, 36.4, high=-0.1602),
+        HOSTILE: lift(HOSTILE, 0.1, -0.9, 0.02, 0.02),
+    }
     good = candidate(
         "trees", 0.9123, 0.0112, 0.9101, description="Gradient-boosted trees, greedy with 5 % exploration.",
-        diagnostics=diagnosis("trees", 1830.4, 0.0021), lift=lift("trees", 0.3102, 0.2714, 41.27, 41.9),
-        verdict=verdict("trees", "ship", "every check passed"),
+        diagnostics=diagnosis("trees", 1830.4, 0.0021), lift=lifts["trees"],
+        verdict=verdict(lifts["trees"], "ship", "proven that trees is better than current"),
         shares={"free delivery": 0.61, "10 % off": 0.08, "bundle": 0.27, "none": 0.04},
     )  # fmt: skip
     close = candidate(
         "linear", 0.6154, 0.0201, 0.6202, description="Ridge regression per action.",
-        diagnostics=diagnosis("linear", 1210.0, 0.0048), lift=lift("linear", 0.0154, -0.0311, 0.62, 1.43),
-        verdict=verdict("linear", "not_enough_evidence", "the log cannot yet tell them apart", "evidence", 11_800),
+        diagnostics=diagnosis("linear", 1210.0, 0.0048), lift=lifts["linear"],
+        verdict=verdict(lifts["linear"], "not_enough_evidence", "the log cannot yet tell them apart", "lift", 11_800),
         shares={"free delivery": 0.31, "10 % off": 0.22, "bundle": 0.25, "none": 0.22},
     )  # fmt: skip
     worse = candidate(
         "fixed_3", 0.4011, 0.0231, 0.4040, description="Always the same action.",
-        diagnostics=diagnosis("fixed_3", 893.0, 0.0011), lift=lift("fixed_3", -0.2010, -0.2480, -36.4, 0.0),
-        verdict=verdict("fixed_3", "hold", "it earns less than the current policy", "evidence"),
+        diagnostics=diagnosis("fixed_3", 893.0, 0.0011), lift=lifts["fixed_3"],
+        verdict=verdict(lifts["fixed_3"], "hold", "it is no better than current, and this is proven", "lift,harm"),
         shares={"none": 1.0},
     )  # fmt: skip
     lost = candidate(
-        "<script>alert('x')</script> & $\\frac{1}{0}$", 0.52, None, 0.71, description="Wants what the log never tried.",
-        diagnostics=diagnosis("<script>alert('x')</script> & $\\frac{1}{0}$", 2.1, 0.69, 0.43),
-        verdict=verdict("odd", "refused", "the log is worth 2.1 decisions to it, and one row holds 69 % of the weight",
-                        "effective_sample_size"),
+        HOSTILE, 0.52, None, 0.71, description="Wants what the log never tried.",
+        diagnostics=diagnosis(HOSTILE, 2.1, 0.69, 0.43), lift=lifts[HOSTILE],
+        verdict=verdict(lifts[HOSTILE], "refused", "43.0 % of what it would do was never possible in the log",
+                        "support,lift"),
     )  # fmt: skip
     incumbent = replace(candidate("current", 0.6021, 0.0149, 0.6), description="The rules in force.")
     findings = (
@@ -165,7 +178,8 @@ def sample() -> Report:
         commands=("understudy ingest events/*.jsonl --problem problem.yaml --to logs/",
                   "understudy join logs/ --window 7d --to data/",
                   "understudy report runs/a"),
-        code_version="0.1.0", seed=7, generated=START + 85 * DAY, headline="dr",
+        code_version="0.1.0", seed=7, generated=START + 85 * DAY, headline="dr", alpha=0.05,
+        basis="Estimates rest on the slice “select”, verdicts on the slice “gate”.",
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Pictures: drawn at any width, the same bytes every time, and no name can break them."""
 
+import math
 import re
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -84,10 +85,16 @@ def test_overlap_names_what_the_log_never_tried(report: Report) -> None:
     assert "none, 43.0\u202f% new" in texts(drawn(report, "overlap"))
 
 
-def test_evidence_shows_the_bar_to_clear(report: Report) -> None:
-    """ln(1/α) as odds: 20 : 1 at α = 0.05, 100 : 1 at α = 0.01."""
-    assert "needed: 20 : 1" in texts(drawn(report, "evidence"))
-    assert "needed: 100 : 1" in texts(drawn(replace(report, alpha=0.01), "evidence"))
+def test_evidence_shows_both_bets_and_the_bar_to_clear(report: Report) -> None:
+    """Odds reached stand beside each bar; the thresholds stand at ± the gate's own."""
+    shown = texts(drawn(report, "evidence"))
+    assert {"10¹⁸ : 1", "4.2 : 1", "1 : 1"} <= set(shown)  # e^41.27, e^1.43, e^0
+    picture = next(p for p in pictures(report) if p.name == "evidence")
+    with canvas.style():
+        axes = picture.draw(WIDE).axes[0]
+    dashes = [tuple(line.get_xdata()) for line in axes.lines if line.get_linestyle() == "--"]
+    assert dashes == [(x, x) for _ in report.challengers for x in (-math.log(20), math.log(20))]
+    assert "20 : 1 needed" in picture.alt
 
 
 ODD_NAMES = ["$x^$", "a\nb", "\x00\x1b", "漢字", "\u202ertl", "w" * 300, "%s {} \\", "<b>&amp;", " ", "--&gt;"]

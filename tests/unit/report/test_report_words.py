@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from understudy.core.evidence import Verdict
@@ -102,10 +103,47 @@ def test_a_candidate_in_doubt_says_what_cannot_be_ruled_out(report: Report) -> N
     assert told[-1] == "About 11,800 more decisions of the same kind should settle it."
 
 
+def test_a_candidate_that_is_worse_says_by_how_much_at_least(report: Report) -> None:
+    """Where even the upper bound is below zero, the loss is told with its bound."""
+    told = words.story(report, report.challengers[2], Words(2, "decision"))
+    assert told[0] == (
+        f"It earns 0.20 less per decision than the current policy; at 95{THIN}% confidence, at least 0.16 less."
+    )
+
+
+def test_the_need_for_data_is_told_once(report: Report) -> None:
+    """A reason that already says how many decisions are needed is not followed by the same number."""
+    linear = report.challengers[1]
+    assert linear.verdict is not None
+    told = msgspec.structs.replace(linear.verdict, reason="About 11,800 further decisions would be needed.")
+    assert words.needed(linear) != "" == words.needed(replace(linear, verdict=told))
+
+
+def test_evidence_in_checks_is_shown_as_odds(report: Report) -> None:
+    """A check of bets travels as a logarithm and is read as odds; any other check keeps its unit."""
+    trees = report.shipped[0]
+    assert trees.verdict is not None
+    shown = {check.name: words.figures(trees, check) for check in trees.verdict.checks}
+    assert shown["lift"] == ("10¹⁸ : 1", "20 : 1")  # e^41.27 = 10^17.9
+    assert shown["harm"] == ("1 : 1", "20 : 1")
+    assert shown["effective sample size"] == ("1,830", "100")
+
+
+def test_the_bar_is_the_gates_own(report: Report) -> None:
+    """A stricter threshold of a later candidate is read from its check; without a verdict it is ln(1/α), or unknown."""
+    trees = report.shipped[0]
+    assert trees.verdict is not None
+    stricter = tuple(msgspec.structs.replace(c, threshold=4.2) if c.name == "lift" else c for c in trees.verdict.checks)
+    later = replace(trees, verdict=msgspec.structs.replace(trees.verdict, checks=stricter))
+    assert words.bar(report, later) == 4.2
+    assert words.bar(report, replace(trees, verdict=None)) == pytest.approx(math.log(20))
+    assert words.bar(replace(report, alpha=None), replace(trees, verdict=None)) is None
+
+
 def test_a_refused_candidate_gets_no_number(report: Report) -> None:
     """Where the log cannot carry the claim, only the reason is told."""
     told = words.story(report, report.challengers[3], Words(3, "decision"))
-    assert told == ("The log is worth 2.1 decisions to it, and one row holds 69 % of the weight.",)
+    assert told == ("43.0 % of what it would do was never possible in the log.",)
 
 
 def test_an_unknown_outcome_is_shown_as_it_is(report: Report) -> None:
