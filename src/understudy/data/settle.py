@@ -26,8 +26,8 @@ def settle(staging: Staging, folder: Path, problem: Problem, quarantine: Quarant
     """Write decisions.parquet and outcomes.parquet in canonical order; set aside what contradicts itself.
 
     Of several rows with one decision_id the earliest stays (at equal times the first to arrive): exact copies of it
-    are counted as ``duplicates``, others go to quarantine. Copies of one outcome are all kept (the join counts them once), but one
-    outcome_id with two values keeps the earliest value only.
+    are counted as ``duplicates``, others go to quarantine. Copies of one outcome are all kept (the join counts them
+    once), but one outcome_id with two values keeps the earliest value only.
     """
     sql = database(staging.folder)
     try:
@@ -54,7 +54,10 @@ def _decisions(sql: Any, staging: Staging, folder: Path, problem: Problem, quara
     kept = "staged" if not _count(sql, "dropped") else "(SELECT * FROM staged ANTI JOIN dropped USING (rid))"
     sql.execute(f"COPY (SELECT {columns} FROM {kept} ORDER BY {order}) TO '{text(folder / DECISIONS)}' {PARQUET}")
     _set_aside(sql, quarantine, "decision", "staged JOIN dropped USING (rid) WHERE reason <> 'duplicate'")
-    return {"decisions": n - _count(sql, "dropped"), "duplicates": duplicates}
+    filled = ", ".join(f"count({name})" for name in _OPTIONAL)
+    found = sql.sql(f"SELECT {filled} FROM '{text(folder / DECISIONS)}'").fetchall()[0]
+    counts = {f"with_{name}": count for name, count in zip(_OPTIONAL, found)}
+    return counts | {"decisions": n - _count(sql, "dropped"), "duplicates": duplicates}
 
 
 def _same_id(sql: Any, staging: Staging) -> int:
@@ -151,6 +154,7 @@ def _set_aside(sql: Any, quarantine: Quarantine, kind: str, what: str) -> int:
     return n
 
 
+_OPTIONAL = ("allowed", "propensities", "propensity")
 _HASHES = frozenset({"key", "episode", "unit", "policy", "dedup"})
 
 

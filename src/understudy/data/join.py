@@ -1,0 +1,190 @@
+"""Outcomes → rewards: what counts for which decision, and when a decision may be learned from at all."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow.parquet as parquet
+
+from understudy import __version__
+from understudy.core.errors import ConfigError, DataError
+from understudy.core.manifest import Manifest, Parent
+from understudy.core.problem import Problem
+from understudy.data.artifact import write_artifact
+from understudy.data.dataset import STEPS, ParquetDataset
+from understudy.data.join_sql import EARLY, JOINED, LATE, ORPHAN, WAITING, Query
+from understudy.data.log import DECISIONS, OUTCOMES, PROBLEM, Log, database, open_log, scratch, text
+from understudy.data.times import MICRO, duration, instant, iso
+
+LATE_FILE, ORPHANS_FILE, QUARANTINED_FILE = "late.parquet", "orphans.parquet", "quarantined.parquet"
+PARQUET = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
+
+
+def join(
+    log: str | Path | Log,
+    *,
+    window: str | float,
+    backward: str | float = "2m",
+    as_of: str | float | None = None,
+    to: str | Path | None = None,
+    problem: Problem | None = None,
+    replace: bool = False,
+) -> ParquetDataset:
+    """Attach outcomes to decisions and write a dataset artifact.
+
+    An outcome counts for its decision if −backward < t_outcome − t_decision < window (or both are at one instant).
+    A decision enters the dataset only when its window has closed, t_decision + window ≤ as_of, even if it was
+    rewarded at once: otherwise quick rewards would be over-represented.
+
+    Args:
+        log: a log artifact, or its folder.
+        window, backward: durations, as seconds or text such as ``10m``, ``7d``.
+        as_of: the moment up to which the log is known to be complete, ISO 8601 text or seconds; by default the
+            newest time in the log (a log declared complete: that plus the window).
+        to: folder of the artifact; None makes one that lives as long as the process.
+        problem: the log's problem with another reward, range, default or aggregation; by default the log's own.
+        replace: put the dataset in the place of another one.
+
+    Returns:
+        The dataset. Its counts reconcile: decisions = steps + pending + quarantined, and
+        outcomes = joined + duplicates + late + early + orphans + waiting. Outcomes that did not count are kept in
+        late.parquet and orphans.parquet, mature decisions that may not be used in quarantined.parquet.
+
+    Raises:
+        DataError: no decision is left.
+    """
+    log = open_log(log)
+    chosen = _same_rows(log.problem, problem)
+    span, before = duration(window), duration(backward, field="backward")
+    if span == 0:
+        raise ConfigError("window is 0, so no outcome could ever count", hint="Give a duration, such as 1h.")
+    until = _as_of(log, span) if as_of is None else instant(as_of, field="as_of")
+    manifest = Manifest(
+        kind="dataset",
+        problem_hash=chosen.hash,
+        parents=(Parent(id=log.manifest.id, kind="log"),),
+        config={"window": span / MICRO, "backward": before / MICRO, "as_of": until, "columns": _columns(log)},
+        code_version=__version__,
+    )
+    query = Query(chosen, text(log.folder / DECISIONS), text(log.folder / OUTCOMES), span, before, until)
+    folder = scratch("data") if to is None else Path(to)
+    made = write_artifact(folder, manifest, lambda part: _fill(part, query, log.counts), replace=replace)
+    return ParquetDataset(folder, made)
+
+
+def _same_rows(logged: Problem, wanted: Problem | None) -> Problem:
+    """The problem to join under: it may reward differently, but not read the rows differently."""
+    if wanted is None:
+        return logged
+    for name in ("features", "actions", "outcome_names", "horizon", "unit", "ignore"):
+        if getattr(logged, name) != getattr(wanted, name):
+            raise ConfigError(
+                f"the log was validated under other {name.replace('_', ' ')} than this problem has",
+                "Its rows would mean something else than they were checked for.",
+                "Ingest the events again under this problem.",
+                field=name,
+            )
+    return wanted
+
+
+def _as_of(log: Log, window: int) -> int:
+    """The newest time in the log; where the log is complete, late enough for every window to have closed."""
+    newest = max(_newest(log.folder / name) for name in (DECISIONS, OUTCOMES))
+    return newest + window if log.manifest.config.get("complete") else newest
+
+
+def _newest(path: Path) -> int:
+    """Largest ``time`` of a Parquet file, from its footer."""
+    with parquet.ParquetFile(path) as file:
+        place = file.schema_arrow.get_field_index("time")
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        leaf = next(j for j in range(file.metadata.num_columns) if file.schema.column(j).path == "time")
+        found = [group.column(leaf).statistics for group in groups if group.num_rows]
+        if all(statistics is not None and statistics.has_min_max for statistics in found):
+            return max((statistics.max for statistics in found), default=-(2**62))
+        assert place >= 0
+        return max(batch.column(0).to_numpy().max() for batch in file.iter_batches(columns=["time"]))
+
+
+def _columns(log: Log) -> list[str]:
+    """The optional columns that every decision of the log has."""
+    n = log.counts["decisions"]
+    return [name for name in ("allowed", "propensities", "propensity") if log.counts.get(f"with_{name}", 0) == n]
+
+
+def _fill(folder: Path, query: Query, logged: dict[str, int]) -> dict[str, int]:
+    (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(query.problem)) + b"\n")
+    sql = database(folder)
+    try:
+        sql.execute(query.hits()).fetchall()
+        fates = dict(sql.sql("SELECT fate, count(*) FROM hits GROUP BY fate").fetchall())
+        _copy(sql, query.kept(LATE, EARLY), folder / LATE_FILE)
+        _copy(sql, query.kept(ORPHAN), folder / ORPHANS_FILE)
+        mature = sql.sql(f"SELECT count(*) FROM {query.d} WHERE closes <= {query.as_of}").fetchall()[0][0]
+        steps = _copy(sql, query.dataset(sort=not query.problem.bandit), folder / STEPS)
+        if not _in_order(folder / STEPS):  # the engine promises no order behind a join
+            steps = _copy(sql, query.dataset(sort=True), folder / STEPS)
+        faults = _faults(sql, query, folder, mature - steps)
+        counts = _about(sql, folder / STEPS) if steps else {}
+    finally:
+        sql.close()
+        shutil.rmtree(folder / "spill", ignore_errors=True)
+    if not steps:
+        raise _nothing_left(query, logged, mature, faults)
+    names = {JOINED: "joined", EARLY: "early", LATE: "late", ORPHAN: "orphans", WAITING: "waiting"}
+    counts |= {name: fates.get(fate, 0) for fate, name in names.items()}
+    counts |= {"decisions": logged["decisions"], "outcomes": logged["outcomes"], "steps": steps}
+    counts |= {"duplicates": logged["outcomes"] - sum(fates.values()), "pending": logged["decisions"] - mature}
+    return counts | {"quarantined": mature - steps} | {f"quarantined.{reason}": n for reason, n in faults.items()}
+
+
+def _copy(sql: Any, query: str, path: Path) -> int:
+    return sql.execute(f"COPY ({query}) TO '{text(path)}' {PARQUET}").fetchall()[0][0]
+
+
+def _in_order(path: Path) -> bool:
+    last = -1
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=1 << 20, columns=["log_row"]):
+            rows = batch.column(0).to_numpy()
+            if len(rows) and (rows[0] <= last or (np.diff(rows) <= 0).any()):
+                return False
+            last = int(rows[-1]) if len(rows) else last
+    return True
+
+
+def _faults(sql: Any, query: Query, folder: Path, expected: int) -> dict[str, int]:
+    if not expected:
+        return {}
+    path = folder / QUARANTINED_FILE
+    _copy(sql, query.faulty(), path)
+    return dict(sql.sql(f"SELECT fault, count(*) FROM '{text(path)}' GROUP BY fault ORDER BY fault").fetchall())
+
+
+def _about(sql: Any, path: Path) -> dict[str, int]:
+    """Figures that a dataset is asked for before it is read."""
+    episodes, defaulted = sql.sql(
+        f"SELECT count(*) FILTER (terminated OR truncated), count(*) FILTER (arrived = 0) FROM '{text(path)}'"
+    ).fetchall()[0]
+    return {"episodes": episodes, "defaulted": defaulted}
+
+
+def _nothing_left(query: Query, logged: dict[str, int], mature: int, faults: dict[str, int]) -> DataError:
+    n = logged["decisions"]
+    if not mature:
+        return DataError(
+            f"the window of none of {n:,} decisions has closed by {iso(query.as_of)}",
+            "Learning from a decision before its outcomes are in would favor quick rewards.",
+            "Wait, give a shorter window, or say with as_of up to when the log is complete.",
+        )
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in faults.items())
+    return DataError(
+        f"none of {mature:,} decisions whose window has closed has a usable reward: {reasons}",
+        f"Rewards must be finite and in the declared range {list(query.problem.reward_range)}.",
+        "Correct reward_range, reward or the outcomes' defaults in the problem.",
+        field="reward_range",
+    )

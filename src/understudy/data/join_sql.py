@@ -1,0 +1,166 @@
+"""The join as SQL: one text, put together from the problem. DuckDB runs it; names are quoted, numbers are literals.
+
+Reading order: ``d`` the decisions, ``o`` the outcomes (once each), ``hits`` every outcome with its fate, ``sums`` the
+outcomes of one decision as one number each, ``joined`` a row of the dataset.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from understudy.core.problem import Problem, reward_names
+from understudy.data.schema import action_columns, quoted
+
+JOINED, EARLY, LATE, ORPHAN, WAITING = range(5)  # the fate of an outcome
+SLACK = 1e-9  # of the reward range: rounding of a sum, not a reward out of range
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the texts depend on. Times in microseconds."""
+
+    problem: Problem
+    decisions: str  # path
+    outcomes: str  # path
+    window: int
+    backward: int
+    as_of: int
+
+    @property
+    def d(self) -> str:
+        """Decisions with their place in the log, and the moment their (episode's) last window closes."""
+        closes = f"time + {self.window}"
+        if not self.problem.bandit:
+            closes = f"max(time) OVER (PARTITION BY episode) + {self.window}"
+        return (
+            f"(SELECT * EXCLUDE (file_row_number), file_row_number AS log_row, {closes} AS closes "
+            f"FROM read_parquet('{self.decisions}', file_row_number = true))"
+        )
+
+    def hits(self) -> str:
+        """Every outcome once (the earliest of its copies), with its decision and its fate."""
+        return f"""
+CREATE TEMP TABLE hits AS
+SELECT d.log_row, o.position, o.name, o.value, o.time - d.time AS delay,
+       CASE WHEN d.time IS NULL THEN {ORPHAN}
+            WHEN o.time - d.time >= {self.window} THEN {LATE}
+            WHEN o.time - d.time <= -{self.backward} AND o.time < d.time THEN {EARLY}
+            WHEN d.closes > {self.as_of} THEN {WAITING}
+            ELSE {JOINED} END::UTINYINT AS fate
+FROM (SELECT key, dedup, min(file_row_number) AS position, any_value(name) AS name,
+             min(time) AS time, arg_min(value, file_row_number) AS value
+      FROM read_parquet('{self.outcomes}', file_row_number = true) GROUP BY key, dedup) AS o
+LEFT JOIN (SELECT key, time, log_row, closes FROM {self.d}) AS d USING (key)"""
+
+    def kept(self, *fates: int) -> str:
+        """The outcomes of those fates, as they stand in the log, with why and how late."""
+        places = ", ".join(map(str, fates))
+        return f"""
+SELECT o.* EXCLUDE (file_row_number), CASE fate WHEN {LATE} THEN 'late' WHEN {EARLY} THEN 'early' ELSE 'orphan' END
+       AS fate, h.delay / 1e6 AS delay
+FROM read_parquet('{self.outcomes}', file_row_number = true) AS o
+JOIN (SELECT * FROM hits WHERE fate IN ({places})) AS h ON o.file_row_number = h.position
+ORDER BY h.position"""
+
+    def sums(self) -> str:
+        """One row per decision with outcomes: each outcome as one number, how many came, how soon the first."""
+        values, joins = [], []
+        for place, outcome in enumerate(self.problem.outcomes):
+            only = "" if len(self.problem.outcomes) == 1 else f" FILTER (h.name = {place})"
+            value = _AGGREGATES[outcome.aggregate].replace(" FILTER", only)
+            if outcome.aggregate in ("sum", "mean"):
+                joins.append(_exact_sums(place, outcome.aggregate))
+                value = f"coalesce(any_value(exact{place}.value), {value})"
+            values.append(f"{value} AS {quoted(f'outcome.{outcome.name}')}")
+        return f"""
+SELECT log_row, {", ".join(values)}, count(*)::INTEGER AS arrived, min(h.delay) / 1e6 AS delay
+FROM (SELECT * FROM hits WHERE fate = {JOINED}) AS h {" ".join(joins)} GROUP BY log_row"""
+
+    def joined(self) -> str:
+        """The dataset's rows that are mature, each with its reward and its fault (NULL = none)."""
+        p = self.problem
+        low, high = p.reward_range
+        slack = SLACK * (high - low)
+        names = [quoted(f"outcome.{name}") for name in p.outcome_names]
+        context = [quoted(f"context.{name}") for name in p.feature_names]
+        action = [quoted(name) for name in action_columns(p)]
+        missing = [f"{column} IS NULL" for outcome, column in zip(p.outcomes, names) if outcome.default is None]
+        ends = "true" if p.bandit else "log_row = max(log_row) OVER (PARTITION BY episode)"
+        fault = f"""CASE WHEN {" OR ".join(missing) or "false"} THEN 'outcome_missing'
+            WHEN reward IS NULL OR NOT isfinite(reward) THEN 'reward_not_finite'
+            WHEN reward < {low - slack!r} OR reward > {high + slack!r} THEN 'reward_out_of_range' END"""
+        return f"""
+SELECT log_row, decision, {", ".join([*_KEPT, *context, *action])}, allowed, propensity, propensities,
+       greatest({low!r}, least({high!r}, reward)) AS reward, {", ".join(names)}, arrived, delay,
+       {ends} AS terminated, false AS truncated, reward AS raw_reward, {fault} AS fault
+FROM (SELECT d.*, d.key AS decision, {", ".join(f"s.{name}" for name in names)},
+             coalesce(s.arrived, 0)::INTEGER AS arrived, s.delay, {self.reward()} AS reward
+      FROM {self.d} AS d LEFT JOIN ({self.sums()}) AS s USING (log_row) WHERE closes <= {self.as_of})"""
+
+    def dataset(self, *, sort: bool) -> str:
+        """The rows of the dataset. A fault in one step sets its whole episode aside."""
+        order = " ORDER BY log_row" if sort else ""
+        return f"SELECT * EXCLUDE (raw_reward, fault) FROM ({self._judged()}) WHERE fault IS NULL{order}"
+
+    def faulty(self) -> str:
+        """The mature rows that may not enter the dataset, with the reason."""
+        columns = "* EXCLUDE (reward) RENAME (raw_reward AS reward)"
+        return f"SELECT {columns} FROM ({self._judged()}) WHERE fault IS NOT NULL ORDER BY log_row"
+
+    def _judged(self) -> str:
+        if self.problem.bandit:
+            return self.joined()
+        return f"""
+SELECT * REPLACE (coalesce(fault, CASE WHEN count(fault) OVER (PARTITION BY episode) > 0
+                                       THEN 'episode_incomplete' END) AS fault) FROM ({self.joined()})"""
+
+    def reward(self) -> str:
+        """The reward as SQL arithmetic over outcomes, the default standing in where none arrived."""
+        values = {}
+        for outcome in self.problem.outcomes:
+            column = f"s.{quoted(f'outcome.{outcome.name}')}"
+            default = outcome.default
+            values[outcome.name] = column if default is None else f"coalesce({column}, {float(default)!r}::DOUBLE)"
+        expression = self.problem.reward
+        if expression in values:
+            return values[expression]
+        reward_names(expression, self.problem.outcome_names)  # plain arithmetic, or ValueError
+        return _arithmetic(ast.parse(expression, mode="eval").body, values)
+
+
+_KEPT = ("decision_id", "episode", "episode_id", "t", "unit", "unit_id", "time", "policy", "policy_id")
+
+_AGGREGATES = {
+    "first": "arg_min(h.value, h.position) FILTER",
+    "last": "arg_max(h.value, h.position) FILTER",
+    "sum": "sum(h.value) FILTER",
+    "mean": "avg(h.value) FILTER",
+    "min": "min(h.value) FILTER",
+    "max": "max(h.value) FILTER",
+}
+
+_SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+
+
+def _exact_sums(place: int, aggregate: str) -> str:
+    """Sums of three or more, added in the log's order: two numbers add up alike in any order, three need not."""
+    total = "list_sum(list(value ORDER BY position))"
+    value = total if aggregate == "sum" else f"{total} / count(*)"
+    mine = f"fate = {JOINED} AND name = {place}"
+    return (
+        f"LEFT JOIN (SELECT log_row, {value} AS value FROM hits SEMI JOIN (SELECT log_row FROM hits WHERE {mine} "
+        f"GROUP BY log_row HAVING count(*) > 2) USING (log_row) WHERE {mine} GROUP BY log_row) AS exact{place} "
+        "USING (log_row)"
+    )
+
+
+def _arithmetic(node: ast.AST, values: dict[str, str]) -> str:
+    if isinstance(node, ast.BinOp):
+        return f"({_arithmetic(node.left, values)} {_SIGNS[type(node.op)]} {_arithmetic(node.right, values)})"
+    if isinstance(node, ast.UnaryOp):
+        return f"(-{_arithmetic(node.operand, values)})"
+    if isinstance(node, ast.Name):
+        return values[node.id]
+    assert isinstance(node, ast.Constant)
+    return f"{float(node.value)!r}::DOUBLE"  # type: ignore[arg-type]
