@@ -52,7 +52,7 @@ def test_lower_bound_inverts_the_process():
     x = np.random.default_rng(0).exponential(size=200)
     bound = betting.lower_bound(x, 0.0, 0.95)
     grown = betting.growth((x - bound) / bound, betting.BETS)
-    assert betting.start(np.ones(len(betting.BETS))).extend(grown).log_e == pytest.approx(np.log(20), abs=1e-6)
+    assert betting.start(betting.SHARES).extend(grown).log_e == pytest.approx(np.log(20), abs=1e-6)
 
 
 def test_nothing_seen_claims_nothing():
@@ -67,3 +67,26 @@ def test_allowance_of_a_family_sums_to_alpha():
     assert 0.0499 < total <= 0.05
     with pytest.raises(DataError):
         betting.spent(0.05, 0)
+
+
+def test_many_distinct_values_give_the_bound_of_all_of_them(monkeypatch):
+    """Beyond the limit of distinct values the bound comes from cells: never higher, less than 1e-3 lower."""
+    x = np.random.default_rng(1).lognormal(sigma=2.0, size=20_000)
+    exact = betting.lower_bound(x, 0.0, 0.95)
+    monkeypatch.setattr(betting, "_CELLS", 16_384)
+    fast = betting.lower_bound(x, 0.0, 0.95)
+    assert exact * 0.999 < fast <= exact
+
+
+def test_streams_of_a_weighted_mean_have_their_means():
+    """With weights of mean 1 the two streams average to V and −V; each respects its floor."""
+    rng = np.random.default_rng(2)
+    weight, reward = rng.exponential(size=1000), rng.uniform(-2, 3, 1000)
+    weight /= weight.mean()
+    lower, upper = betting.weighted_streams(weight, reward, -2.0, 3.0)
+    assert lower.values.mean() == pytest.approx((weight * reward).mean())
+    assert upper.values.mean() == pytest.approx(-(weight * reward).mean())
+    assert lower.values.min() >= lower.floor == -2.0
+    assert upper.values.min() >= upper.floor == -3.0
+    low, high = betting.interval(lower, upper, 0.9)
+    assert low < (weight * reward).mean() < high

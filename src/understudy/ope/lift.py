@@ -20,7 +20,7 @@ from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Regressor, ValueModel
 from understudy.core.registry import find
 from understudy.core.steps import Steps, bandit_steps, concat
-from understudy.ops.betting import BETS, DR_BOUNDS, STAKE, Wealth, growth, start
+from understudy.ops.betting import BETS, DR_BOUNDS, DR_SHARES, SHARES, STAKE, Wealth, growth, start
 from understudy.ops.paired import controlled_difference, ips_difference
 
 Model = Literal["forward"] | Regressor | ValueModel | None
@@ -39,15 +39,16 @@ class Draws:
     def wealth(self, margin: float) -> Wealth:
         """The averaged process after all draws, betting against "the mean is at most margin"."""
         grown = growth(self.ips, BETS, 1.0, margin)
-        if self.dr is not None:
-            grown = np.hstack([grown, growth(self.dr, np.full(len(BETS), STAKE), DR_BOUNDS, margin)])
-        return start(np.ones(grown.shape[1])).extend(grown)
+        if self.dr is None:
+            return start(SHARES).extend(grown)
+        controlled = growth(self.dr, np.array([STAKE]), DR_BOUNDS, margin)
+        return start(np.concatenate([SHARES, DR_SHARES])).extend(np.hstack([grown, controlled]))
 
 
 def lift(
     data: LoggedDataset,
     candidate: Policy,
-    incumbent: Policy,
+    incumbent: Policy | None,
     *,
     names: tuple[str, str],
     margin: float = 0.0,
@@ -61,6 +62,7 @@ def lift(
 
     Args:
         data: logged decisions that neither policy was trained on or chosen by.
+        incumbent: None is the policy behind the log itself, row by row, whichever it was.
         names: of the candidate and of the incumbent.
         margin: smallest lift worth shipping, in units of reward; negative states non-inferiority.
         q: ``"forward"`` (or a Regressor) is refitted on the past of each row; a ValueModel must come from other
@@ -131,7 +133,7 @@ class _Log:
         return replace(self, w_new=self.w_old, w_old=self.w_new, new=self.old, old=self.new)
 
 
-def _read(data: LoggedDataset, candidate: Policy, incumbent: Policy) -> _Log:
+def _read(data: LoggedDataset, candidate: Policy, incumbent: Policy | None) -> _Log:
     steps = concat(list(data.scan()))
     if steps.propensity is None:
         raise EvidenceError(
@@ -189,13 +191,17 @@ def _discounts(steps: Steps, problem: Problem) -> np.ndarray:
     return problem.discount**t
 
 
-def _table(policy: Policy, steps: Steps, problem: Problem) -> np.ndarray | None:
+def _table(policy: Policy | None, steps: Steps, problem: Problem) -> np.ndarray | None:
+    if policy is None:
+        return steps.propensities
     probs = getattr(policy, "probs", None)
     return probs(steps.context, steps.allowed) if problem.actions.discrete and probs is not None else None
 
 
-def _weight(policy: Policy, table: np.ndarray | None, steps: Steps) -> np.ndarray:
+def _weight(policy: Policy | None, table: np.ndarray | None, steps: Steps) -> np.ndarray:
     """Π_t π(a_t|x_t)/b(a_t|x_t) of each episode. f64[m]"""
+    if policy is None:
+        return np.ones(steps.m)
     if table is None:
         chance = policy.prob(steps.context, steps.action, steps.allowed)
     else:
@@ -271,9 +277,9 @@ def _per_unit(draws: np.ndarray, unit: np.ndarray) -> np.ndarray:
 
 def _parts(wealth: Wealth) -> dict[str, float]:
     """Final logarithm of each averaged process, each starting from 1."""
-    j = len(BETS)
-    names = {"ips": slice(0, j), "dr": slice(j, None)} if len(wealth.log_wealth) > j else {"ips": slice(0, j)}
-    return {name: replace(start(np.ones(j)), log_wealth=wealth.log_wealth[part]).log_e for name, part in names.items()}
+    j, logs = len(BETS), wealth.log_wealth
+    parts = {"ips": replace(start(SHARES), log_wealth=logs[:j]).log_e}
+    return parts if len(logs) == j else {**parts, "dr": replace(start(DR_SHARES), log_wealth=logs[j:]).log_e}
 
 
 def _bound(draws: Draws, need: float, margin: float, peak: float) -> float:

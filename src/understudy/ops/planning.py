@@ -9,7 +9,7 @@ import numpy as np
 
 from understudy.core.errors import ConfigError
 from understudy.core.evidence import Lift
-from understudy.ops.betting import BETS, DR_BOUNDS, STAKE, growth
+from understudy.ops.betting import BETS, DR_BOUNDS, DR_SHARES, SHARES, STAKE, growth, log_sum_exp
 from understudy.ops.paired import controlled_difference, ips_difference
 
 
@@ -31,7 +31,7 @@ def further(lift: Lift, need: float, power: float = 0.8) -> int | None:
     if n == 0 or lift.std_error is None:
         return None
     variance = lift.std_error**2 * n
-    cost = math.log(2 * len(BETS))
+    cost = math.log(2.0 / SHARES[0])
     gap = lift.mean - lift.margin
     rate = lift.growth
     if gap <= 0 or rate <= 0:
@@ -74,7 +74,7 @@ def plan(
     power: float = 0.8,
     margin: float = 0.0,
     error: float = 0.1,
-    limit: int = 10_000_000,
+    limit: int = 1_000_000_000,
 ) -> Plan:
     """Decisions needed until the gate's e-process proves a lift, before any are logged.
 
@@ -108,15 +108,11 @@ def plan(
             field="gap",
         )
     chance, x_ips, x_dr = _world(k, epsilon, reward, other, error)
-    grown = np.hstack([growth(x_ips, BETS, 1.0, margin), growth(x_dr, np.full(len(BETS), STAKE), DR_BOUNDS, margin)])
-    still = np.full(2 * len(BETS), 0.0)  # an agreement draws 0, which is a gain only below a negative margin
-    if margin:
-        zero = np.zeros((1, len(BETS)))
-        still = np.hstack(
-            [growth(zero, BETS, 1.0, margin), growth(zero, np.full(len(BETS), STAKE), DR_BOUNDS, margin)]
-        )[0]
-    outcomes = np.vstack([grown, still])  # [R, 2J]
-    needed = _first_crossing(np.append(disagreement * chance, 1.0 - disagreement), outcomes, alpha, power, limit)
+    # An agreement draws 0, which is a gain only at a negative margin.
+    x_ips, x_dr = np.append(x_ips, 0.0), np.vstack([x_dr, np.zeros(len(DR_BOUNDS))])
+    outcomes = [growth(x_ips, BETS, 1.0, margin), growth(x_dr, np.array([STAKE]), DR_BOUNDS, margin)]  # [R, J] each
+    chance = np.append(disagreement * chance, 1.0 - disagreement)
+    needed = _first_crossing(chance, np.hstack(outcomes), alpha, power, limit)
     rough = 2.0 * math.log(1.0 / alpha) * disagreement * max(reward, other) * k / epsilon / (gap - margin) ** 2
     return Plan(
         decisions=needed,
@@ -165,14 +161,13 @@ def _world(k: int, epsilon: float, reward: float, other: float, error: float) ->
 def _first_crossing(chance: np.ndarray, outcomes: np.ndarray, alpha: float, power: float, limit: int) -> int | None:
     """Draws until a share ``power`` of 500 simulated e-processes has been seen above 1/α, looked at every 8 %."""
     rng, runs = np.random.default_rng(0), 500
-    wealth, crossed = np.zeros((runs, outcomes.shape[1])), np.zeros(runs, bool)
+    wealth = np.tile(np.log(np.concatenate([SHARES, DR_SHARES]) / 2.0), (runs, 1))  # [500, J]
+    crossed = np.zeros(runs, bool)
     n, before = 16, 0
     last = (0, 0.0)
     while before < limit:
         wealth += rng.multinomial(n - before, chance, size=runs) @ outcomes
-        top = wealth.max(1)
-        log_e = top + np.log(np.exp(wealth - top[:, None]).mean(1))
-        crossed |= log_e >= -math.log(alpha)
+        crossed |= log_sum_exp(wealth) >= -math.log(alpha)
         share = float(crossed.mean())
         if share >= power:
             return math.ceil(last[0] + (n - last[0]) * (power - last[1]) / (share - last[1]))
