@@ -6,7 +6,7 @@ import numpy as np
 
 from understudy.core.errors import ConfigError
 from understudy.core.hashing import mix, text_hash
-from understudy.core.protocols import DiscretePolicy, Environment, View
+from understudy.core.protocols import DiscretePolicy, Environment
 from understudy.core.steps import Origin, Steps, bandit_steps, concat
 
 BATCH = 8_192
@@ -36,10 +36,9 @@ def rollout(
     if not env.problem.bandit:
         raise ConfigError("rollout makes logs of bandits; this problem's horizon is not 1", field="horizon")
     world, choices, people = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
-    view, parts, done = env.reset(world, min(BATCH, n)), [], 0
+    w = min(BATCH, n)
+    view, parts, done = env.reset(world, w), [], 0
     while done < n:
-        w = min(BATCH, n - done)
-        view = View(view.context[:w], None if view.allowed is None else view.allowed[:w])
         probs = policy.probs(view.context, view.allowed)  # [w, k]
         action, propensity = policy.act(view.context, choices, view.allowed)
         row = np.arange(done, done + w)
@@ -65,5 +64,5 @@ def rollout(
             )
         )
         view, done = following, done + w
-    steps = concat(parts)
-    return steps.with_(starts=np.arange(n + 1, dtype=np.int64))
+    steps = concat(parts).with_(starts=np.arange(done + 1, dtype=np.int64))
+    return steps if done == n else steps.episodes(np.arange(done) < n)  # a world steps all its w episodes at once
