@@ -292,5 +292,5 @@ def _needed(lift: Lift, rules: GateRules, allowance: float, enough: Sequence[Che
 def _times(log_e: float) -> str:
     """e^log_e as a person would say it."""
     if log_e > math.log(1e6):
-        return f"more than {10 ** int(log_e / math.log(10)):.0e}-fold".replace("e+", "e")
+        return f"more than 1e{int(log_e / math.log(10))}-fold"
     return f"{math.exp(log_e):,.3g}-fold"

@@ -75,7 +75,8 @@ def prove(run: str | Path, *, on: str | Path, how: Proof, home: str | Path) -> t
         incumbent=incumbent.id, dataset=data.id, alpha=rules.alpha, design=str(rules.margin),
     )  # fmt: skip
     verdict, proof = _judge(candidate, incumbent, on, how, rules, Turn(k=look.k, number=look.number))
-    place.ledger.record_verdict(look, verdict, time=now())
+    signed = msgspec.structs.replace(verdict, candidate=look.candidate, incumbent=look.incumbent)  # ids, not names
+    place.ledger.record_verdict(look, signed, time=now())
     folder = verdict_folder(home, look.id)
 
     def fill(part: Path) -> None:

@@ -23,6 +23,7 @@ from understudy.models.policy_file import read_policy, save_policy
 WARM_UP = 600  # uniform decisions behind the "warm" behavior policy: enough to be useful, far from enough to be good
 WARM_EPSILON = 0.3
 MEAN_DELAY = 600.0  # seconds from a decision to its outcome, on average
+INTERVAL = 10_000_000  # microseconds between decisions
 START = (
     1_767_225_600_000_000  # 2026-01-01T00:00:00Z in microseconds; simulated time, so that equal seeds are equal logs
 )
@@ -68,13 +69,11 @@ def simulate(
         raise ConfigError(f"{n} decisions is not a log", hint="Ask for at least one.", field="decisions")
     world = make_env(env, settings) if isinstance(env, str) else env
     actor = _behavior(world, behavior, seed)
-    steps = rollout(
-        world, actor, n, seed=seed + 1, start_time=START, interval=1_000_000, policy_id=f"{behavior}-{seed}"
-    )
+    steps = rollout(world, actor, n, seed=seed + 1, start_time=START, interval=INTERVAL, policy_id=f"{behavior}-{seed}")
     rng = np.random.default_rng(seed + 2)
     delays = rng.exponential(MEAN_DELAY, n)
     folder = Path(to)
-    write_events(steps, world.problem, folder, delays=delays, skip=steps.reward == 0, policy_id=f"{behavior}-{seed}")
+    write_events(steps, world.problem, folder, delays=delays, sent=steps.reward != 0, policy_id=f"{behavior}-{seed}")
     save_policy(actor, folder / "behavior", problem=world.problem)
     truth, best = (getattr(world, name, None) for name in ("true_value", "best_value"))
     return Simulated(world, actor, steps, truth(actor) if truth else None, best() if best else None)
