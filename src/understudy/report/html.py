@@ -87,13 +87,14 @@ def _environment(report: Report) -> Environment:
         keep_trailing_newline=True,
     )
     spoken = words.Words.of(report)
-    plain = (words.headline, words.outcome, words.share, words.count, words.figure, words.odds, words.day, words.moment,
-             words.sentence, words.level, words.kind)  # fmt: skip
+    plain = (words.headline, words.outcome, words.share, words.count, words.figure, words.growth, words.day,
+             words.moment, words.sentence, words.level, words.kind, words.accounts, words.reasons)  # fmt: skip
     environment.filters.update({f.__name__: f for f in plain})
     environment.filters.update(
         story=lambda c: words.story(report, c, spoken),
         tone=_tone,
         mark=_mark,
+        told=words.told,
         bar=lambda c: words.bar(report, c),
         figures=lambda check, c: words.figures(c, check),
     )

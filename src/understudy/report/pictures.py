@@ -15,7 +15,7 @@ from understudy.report import forest
 from understudy.report.canvas import place, sheet, write
 from understudy.report.model import Candidate, Report
 from understudy.report.palette import LIGHT, TONE
-from understudy.report.words import Words, bar, count, odds, outcome, share, tidy
+from understudy.report.words import Words, bar, count, growth, outcome, share, tidy, told
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ def _all(report: Report, words: Words) -> Iterator[Picture]:
     if value.groups:
         alt = _forest_alt(value, words, "Value of each policy")
         yield Picture("values", "Value of each policy", alt, partial(forest.draw, value, words))
-    bets = [c for c in report.challengers if c.lift]
+    bets = [c for c in report.challengers if told(c)]
     if bets:
         alt = "Evidence that a candidate is better: " + "; ".join(_evidence_words(report, c) for c in bets)
         yield Picture("evidence", "Evidence of a lift", alt + ".", partial(evidence, report, bets))
@@ -85,8 +85,8 @@ def _forest_alt(drawn: forest.Forest, words: Words, lead: str) -> str:
 
 def _evidence_words(report: Report, c: Candidate) -> str:
     threshold = bar(report, c)
-    wanted = "" if threshold is None else f" of {odds(threshold)} needed"
-    return f"{c.name} {odds(c.lift.peak_log_e) if c.lift else '–'}{wanted}"
+    wanted = "" if threshold is None else f" of {growth(threshold)} needed"
+    return f"{c.name} {growth(c.lift.peak_log_e) if c.lift else '–'}{wanted}"
 
 
 def _weight_words(d: Diagnostics) -> str:
@@ -111,14 +111,14 @@ def evidence(report: Report, candidates: list[Candidate], width: int) -> Figure:
         _evidence_row(drawing, axes, c, i, bar(report, c))
         write(drawing, 0, top + row * (i + 0.5) + 4, tidy(c.name, 17 if wide else 11), weight="bold")
         if c.lift:
-            write(drawing, width, top + row * (i + 0.5) + 4, odds(c.lift.peak_log_e), ha="right")
+            write(drawing, width, top + row * (i + 0.5) + 4, growth(c.lift.peak_log_e), ha="right")
     axes.axvline(0, color=LIGHT["muted"], linewidth=1, zorder=4)
     _bare(axes)
-    ticks = _odds_ticks(low, high, wide)
-    axes.set_xticks(ticks, [odds(abs(t)) for t in ticks])
+    ticks = _growth_ticks(low, high, wide)
+    axes.set_xticks(ticks, [growth(abs(t)) for t in ticks])
     axes.minorticks_off()
     axes.set_xlabel(
-        "← odds that it is not better     odds that it is better →" if wide else "← not better     better →"
+        "← bets that it is not better     bets that it is better →" if wide else "← not better     better →"
     )
     return drawing
 
@@ -134,8 +134,8 @@ def _evidence_row(drawing: Figure, axes: Axes, c: Candidate, i: int, threshold: 
             axes.plot([x, x], [i + 0.1, i + 0.9], color=LIGHT["ink"], linewidth=1.4, linestyle=(0, (3, 2)), zorder=5)
 
 
-def _odds_ticks(low: float, high: float, wide: bool) -> list[float]:
-    """Round odds inside the axis, far enough apart to be read."""
+def _growth_ticks(low: float, high: float, wide: bool) -> list[float]:
+    """Round figures inside the axis, far enough apart to be read."""
     steps = [math.log(10**k) for k in (3, 30, 300)] if wide else [math.log(10**k) for k in (30, 300)]
     return [*(-t for t in reversed(steps) if t <= low * 1.15), 0.0, *(t for t in steps if t <= high * 1.15)]
 

@@ -69,12 +69,12 @@ _HEAD = ("Candidate", "Verdict", "Gain", "At least", "Value", "ESS")
 
 def _glance(report: Report, c: Candidate, spoken: Words) -> tuple[str, ...]:
     """One candidate in one row."""
-    e = report.quoted(report.values(c))
+    e, lift = report.quoted(report.values(c)), words.told(c)
     return (
         words.tidy(c.name, 40),
         words.outcome(c),
-        spoken.reward(c.lift.mean, True) if c.lift else "–",
-        spoken.reward(c.lift.low, True) if c.lift else "–",
+        spoken.reward(lift.mean, True) if lift else "–",
+        spoken.reward(lift.low, True) if lift else "–",
         "–" if e is None else "refused" if e.refused else spoken.reward(e.value),
         words.count(c.diagnostics.ess) if c.diagnostics else "–",
     )

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from understudy.core.evidence import Check, Estimate
+from understudy.core.evidence import Check, Estimate, Lift
+from understudy.core.manifest import Manifest
 from understudy.report.model import Candidate, Report
 
 OUTCOMES = {"ship": "Ship", "hold": "Hold", "not_enough_evidence": "Not enough evidence", "refused": "Refused"}
@@ -40,8 +41,8 @@ TERMS = (
     ("Overlap", "whether the log tried, often enough, what the candidate wants to do."),
     (
         "Evidence",
-        "what a stake of 1 on “better than the incumbent” has grown to, as odds, valid however often one looks: "
-        "20 : 1 or more arises by luck at most 1 time in 20.",
+        "what a stake of 1 on “better than the incumbent” has grown to in fair bets on the log. ×20 or more arises by "
+        "luck at most 1 time in 20, however often one looks.",
     ),
     ("Refused", "the log cannot support the claim; a number would mislead, so none is given."),
 )
@@ -124,17 +125,15 @@ def _raised(power: int) -> str:
     return str(power).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def odds(log_e: float) -> str:
-    """e^log_e as odds: "20 : 1", "1,200 : 1", "10⁴² : 1"; below even odds, "1 : 3"."""
+def growth(log_e: float) -> str:
+    """e^log_e, what a stake of 1 has grown to: "×20", "×1,234", "×10⁴²"; "×0.33" where it shrank."""
     if not math.isfinite(log_e):
-        return "–" if log_e != log_e or log_e < 0 else "∞ : 1"
-    power = abs(log_e) / math.log(10)
-    if power >= 6:
-        text = f"10{_raised(round(power))}"
-    else:
-        value = math.exp(abs(log_e))
-        text = f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}".removesuffix(".0")
-    return f"{text} : 1" if log_e >= 0 else f"1 : {text}"
+        return "×∞" if log_e > 0 else "×0" if log_e < 0 else "–"
+    power = log_e / math.log(10)
+    if abs(power) >= 6:
+        return f"×10{'⁻' if power < 0 else ''}{_raised(abs(round(power)))}"
+    value = math.exp(log_e)
+    return f"×{value:,.0f}" if value >= 9.95 else f"×{value:.2g}"
 
 
 def day(microseconds: int) -> str:
@@ -178,9 +177,14 @@ def headline(report: Report) -> str:
     return f"Keep {report.incumbent}. No candidate is proven better."
 
 
+def told(candidate: Candidate) -> Lift | None:
+    """The lift a reader may be told: none where the gate refused, for a number would be believed."""
+    return None if candidate.verdict and candidate.verdict.outcome == "refused" else candidate.lift
+
+
 def gain(report: Report, candidate: Candidate, words: Words) -> str:
     """How much more or less a candidate earns than the incumbent, with the bound that is valid at every look."""
-    lift = candidate.lift
+    lift = told(candidate)
     if lift is None:
         return ""
     size = (
@@ -207,22 +211,23 @@ def needed(candidate: Candidate) -> str:
 def story(report: Report, candidate: Candidate, words: Words) -> tuple[str, ...]:
     """The sentences under a candidate's verdict: the gain (unless refused), the gate's reason, what is missing."""
     verdict = candidate.verdict
-    told = "" if verdict and verdict.outcome == "refused" else gain(report, candidate, words)
     reason = verdict.reason if verdict else "The gate has not looked at it."
-    return tuple(part for part in (sentence(told), sentence(reason), needed(candidate)) if part)
+    return tuple(
+        part for part in (sentence(gain(report, candidate, words)), sentence(reason), needed(candidate)) if part
+    )
 
 
 def figures(candidate: Candidate, check: Check) -> tuple[str, str]:
-    """What a check saw and its threshold. Evidence, which travels as a logarithm, is shown as odds."""
+    """What a check saw and its threshold. Evidence travels as a logarithm and is shown as growth."""
     lift = candidate.lift
     bets = () if lift is None else (lift.peak_log_e, lift.reverse_peak_log_e)
     if check.name in {"lift", "harm"} and isinstance(check.threshold, float) and check.observed in bets:
-        return odds(float(check.observed)), odds(check.threshold)  # type: ignore[arg-type]
+        return growth(float(check.observed)), growth(check.threshold)  # type: ignore[arg-type]
     return figure(check.observed), figure(check.threshold)
 
 
 def bar(report: Report, candidate: Candidate) -> float | None:
-    """ln of the odds this candidate's evidence has to reach: the gate's own threshold, else ln(1/α)."""
+    """ln of what this candidate's evidence has to grow to: the gate's own threshold, else ln(1/α)."""
     for check in candidate.verdict.checks if candidate.verdict else ():
         evidence = candidate.lift is not None and check.observed == candidate.lift.peak_log_e
         if check.name == "lift" and evidence and isinstance(check.threshold, int | float):
@@ -238,3 +243,32 @@ def kind(name: str) -> str:
 def reason(e: Estimate) -> str:
     """Why an interval is refused."""
     return e.notes[0] if e.notes else "the log cannot carry an interval"
+
+
+# Artifact kind → sums that must hold between its counts: whole = parts.
+SUMS = {
+    "log": (("rows", ("decisions", "outcome_rows", "duplicates", "quarantined")),),
+    "dataset": (
+        ("decisions", ("steps", "pending", "quarantined")),
+        ("outcomes", ("joined", "duplicates", "late", "early", "orphans", "waiting")),
+    ),
+}
+
+
+def accounts(manifest: Manifest) -> tuple[tuple[bool, str], ...]:
+    """Whether the counts of a log or a dataset add up, and the sum in words: every row went somewhere."""
+    counts, lines = manifest.counts, []
+    for whole, parts in SUMS.get(manifest.kind, ()):
+        known = [part for part in parts if part in counts]
+        if whole not in counts or not known:
+            continue
+        terms = [f"{count(counts[part])} {part.replace('_', ' ')}" for part in known if counts[part]] or ["nothing"]
+        adds_up = counts[whole] == sum(counts[part] for part in known)
+        lines.append((adds_up, f"{count(counts[whole])} {whole} {'=' if adds_up else '≠'} {' + '.join(terms)}"))
+    return tuple(lines)
+
+
+def reasons(manifest: Manifest) -> str:
+    """Why rows were quarantined: "propensity 50, action 3"."""
+    found = {name.partition(".")[2]: n for name, n in manifest.counts.items() if name.startswith("quarantined.") and n}
+    return ", ".join(f"{name.replace('_', ' ')} {count(n)}" for name, n in found.items())

@@ -125,9 +125,22 @@ def log_summary() -> LogSummary:
 
 
 def lineage() -> tuple[Manifest, ...]:
-    log = Manifest(kind="log", problem_hash=PROBLEM.hash, counts={"in": 4203, "kept": 4180, "quarantined": 23})
+    log = Manifest(
+        kind="log",
+        problem_hash=PROBLEM.hash,
+        counts={
+            "rows": 6786,
+            "decisions": 4180,
+            "outcome_rows": 2545,
+            "duplicates": 38,
+            "quarantined": 23,
+            "quarantined.propensity": 20,
+            "quarantined.not_json": 3,
+        },
+    )
     data = Manifest(kind="dataset", problem_hash=PROBLEM.hash, parents=(Parent(id=log.id, kind="log"),),
-                    counts={"decisions": 4180, "outcomes": 2533, "duplicates": 12, "late": 4})  # fmt: skip
+                    counts={"decisions": 4180, "steps": 4180, "pending": 0, "quarantined": 0, "outcomes": 2545,
+                            "joined": 2529, "duplicates": 12, "late": 4, "early": 0, "orphans": 0, "waiting": 0})  # fmt: skip
     policy = Manifest(kind="policy", problem_hash=PROBLEM.hash, parents=(Parent(id=data.id, kind="dataset"),), seed=7)
     judged = Manifest(kind="verdict", problem_hash=PROBLEM.hash,
                       parents=(Parent(id=policy.id, kind="policy"), Parent(id=data.id, kind="dataset")))  # fmt: skip

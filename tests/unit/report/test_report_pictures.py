@@ -86,15 +86,15 @@ def test_overlap_names_what_the_log_never_tried(report: Report) -> None:
 
 
 def test_evidence_shows_both_bets_and_the_bar_to_clear(report: Report) -> None:
-    """Odds reached stand beside each bar; the thresholds stand at ± the gate's own."""
+    """What was reached stands beside each bar; the thresholds stand at ± the gate's own; who is refused has none."""
     shown = texts(drawn(report, "evidence"))
-    assert {"10¹⁸ : 1", "4.2 : 1", "1 : 1"} <= set(shown)  # e^41.27, e^1.43, e^0
+    assert {"×10¹⁸", "×4.2", "×1"} <= set(shown)  # e^41.27, e^1.43, e^0
     picture = next(p for p in pictures(report) if p.name == "evidence")
     with canvas.style():
         axes = picture.draw(WIDE).axes[0]
     dashes = [tuple(line.get_xdata()) for line in axes.lines if line.get_linestyle() == "--"]
-    assert dashes == [(x, x) for _ in report.challengers for x in (-math.log(20), math.log(20))]
-    assert "20 : 1 needed" in picture.alt
+    assert dashes == [(x, x) for _ in range(3) for x in (-math.log(20), math.log(20))]
+    assert "of ×20 needed" in picture.alt
 
 
 ODD_NAMES = ["$x^$", "a\nb", "\x00\x1b", "漢字", "\u202ertl", "w" * 300, "%s {} \\", "<b>&amp;", " ", "--&gt;"]

@@ -14,7 +14,7 @@ def test_the_terminal_says_the_decision_first(report: Report) -> None:
     assert lines[0] == "Ship trees."
     assert [line.split()[0] for line in lines[3:7]] == ["trees", "linear", "fixed_3", "<script>alert('x')</script>"]
     assert sum(line.startswith(("  ✓", "  ✗")) for line in lines) == 32
-    assert "  ✗ Lift: 4.2 : 1 (threshold 20 : 1)" in lines
+    assert "  ✗ Lift: ×4.2 (threshold ×20)" in lines
     assert any("The audit found 1 thing" in line for line in lines)
 
 

@@ -49,12 +49,12 @@ def test_a_share_is_a_percentage(value: float, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("log_e", "expected"),
-    [(0.0, "1 : 1"), (math.log(20), "20 : 1"), (math.log(1.9), "1.9 : 1"), (-math.log(3), "1 : 3"),
-     (math.log(1234), "1,234 : 1"), (42 * math.log(10), "10⁴² : 1"), (math.inf, "∞ : 1"), (-math.inf, "–")],
+    [(0.0, "×1"), (math.log(20), "×20"), (math.log(1.9), "×1.9"), (-math.log(3), "×0.33"), (math.log(1234), "×1,234"),
+     (42 * math.log(10), "×10⁴²"), (-8 * math.log(10), "×10⁻⁸"), (math.inf, "×∞"), (-math.inf, "×0")],
 )  # fmt: skip
-def test_evidence_is_odds(log_e: float, expected: str) -> None:
-    """e^log_e to one, or one to its inverse."""
-    assert words.odds(log_e) == expected
+def test_evidence_is_what_a_stake_of_one_became(log_e: float, expected: str) -> None:
+    """e^log_e, rounded; never called odds or probability, for it is neither."""
+    assert words.growth(log_e) == expected
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,13 @@ def test_the_need_for_data_is_told_once(report: Report) -> None:
     assert words.needed(linear) != "" == words.needed(replace(linear, verdict=told))
 
 
-def test_evidence_in_checks_is_shown_as_odds(report: Report) -> None:
-    """A check of bets travels as a logarithm and is read as odds; any other check keeps its unit."""
+def test_evidence_in_checks_is_shown_as_growth(report: Report) -> None:
+    """A check of bets travels as a logarithm and is read as growth; any other check keeps its unit."""
     trees = report.shipped[0]
     assert trees.verdict is not None
     shown = {check.name: words.figures(trees, check) for check in trees.verdict.checks}
-    assert shown["lift"] == ("10¹⁸ : 1", "20 : 1")  # e^41.27 = 10^17.9
-    assert shown["harm"] == ("1 : 1", "20 : 1")
+    assert shown["lift"] == ("×10¹⁸", "×20")  # e^41.27 = 10^17.9
+    assert shown["harm"] == ("×1", "×20")
     assert shown["effective sample size"] == ("1,830", "100")
 
 
@@ -151,3 +151,25 @@ def test_an_unknown_outcome_is_shown_as_it_is(report: Report) -> None:
     odd = Verdict(outcome="postponed", candidate="trees", incumbent="current", checks=(), reason="later")
     assert words.outcome(replace(report.challengers[0], verdict=odd)) == "postponed"
     assert "Ship" not in words.headline(replace(report, candidates=(replace(report.challengers[0], verdict=odd),)))
+
+
+def test_counts_reconcile_in_words(report: Report) -> None:
+    """4180 + 2545 + 38 + 23 = 6786 rows; 2529 + 12 + 4 = 2545 outcomes; quarantined rows have reasons."""
+    log, data = report.lineage[:2]
+    assert words.accounts(log) == (
+        (True, "6,786 rows = 4,180 decisions + 2,545 outcome rows + 38 duplicates + 23 quarantined"),
+    )
+    assert words.accounts(data) == (
+        (True, "4,180 decisions = 4,180 steps"),
+        (True, "2,545 outcomes = 2,529 joined + 12 duplicates + 4 late"),
+    )
+    assert words.reasons(log) == "propensity 20, not json 3"
+
+
+def test_a_lost_row_is_not_smoothed_over(report: Report) -> None:
+    """Counts that do not add up are shown as such."""
+    log = report.lineage[0]
+    lost = msgspec.structs.replace(log, counts=log.counts | {"rows": 6787})
+    assert words.accounts(lost)[0][0] is False
+    assert " ≠ " in words.accounts(lost)[0][1]
+    assert words.accounts(report.lineage[2]) == ()
