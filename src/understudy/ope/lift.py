@@ -62,6 +62,7 @@ def lift(
 
     Args:
         data: logged decisions that neither policy was trained on or chosen by.
+        incumbent: None = whatever policy made the log, row by row; its weights are 1.
         incumbent: None is the policy behind the log itself, row by row, whichever it was.
         names: of the candidate and of the incumbent.
         margin: smallest lift worth shipping, in units of reward; negative states non-inferiority.
@@ -146,10 +147,11 @@ def _read(data: LoggedDataset, candidate: Policy, incumbent: Policy | None) -> _
     order, unit = _order(steps)
     if len(unit) == 0 or unit[-1] == 0:
         raise EvidenceError(f"the log holds {int(len(unit) > 0)} unit; a proof needs at least two", field="unit")
-    tables = [_table(policy, steps, data.problem) for policy in (candidate, incumbent)]
-    weights = [_weight(policy, table, steps) for policy, table in zip((candidate, incumbent), tables)]
     total = np.add.reduceat(steps.reward * _discounts(steps, data.problem), steps.starts[:-1])
-    new, old = tables if steps.m == steps.n else (None, None)
+    new, w_new = _play(candidate, steps, data.problem)
+    old, w_old = (steps.propensities, np.ones(steps.m)) if incumbent is None else _play(incumbent, steps, data.problem)
+    if steps.m != steps.n:
+        new = old = None  # a reward model of single steps is no control for a return
     behavior = _behavior(steps, old)
     first = steps.starts[:-1]
     return _Log(
@@ -157,8 +159,8 @@ def _read(data: LoggedDataset, candidate: Policy, incumbent: Policy | None) -> _
         context=steps.context[first][order],
         action=steps.action[first][order],
         reward=np.clip((total - low) / width, 0.0, 1.0)[order],
-        w_new=weights[0][order],
-        w_old=weights[1][order],
+        w_new=w_new[order],
+        w_old=w_old[order],
         new=None if new is None else new[order],
         old=None if old is None else old[order],
         behavior=None if behavior is None else behavior[order],
@@ -191,22 +193,15 @@ def _discounts(steps: Steps, problem: Problem) -> np.ndarray:
     return problem.discount**t
 
 
-def _table(policy: Policy | None, steps: Steps, problem: Problem) -> np.ndarray | None:
-    if policy is None:
-        return steps.propensities
+def _play(policy: Policy, steps: Steps, problem: Problem) -> tuple[np.ndarray | None, np.ndarray]:
+    """(probabilities of all actions f64[n, k] or None, Π_t π(a_t|x_t)/b(a_t|x_t) of each episode f64[m])."""
     probs = getattr(policy, "probs", None)
-    return probs(steps.context, steps.allowed) if problem.actions.discrete and probs is not None else None
-
-
-def _weight(policy: Policy | None, table: np.ndarray | None, steps: Steps) -> np.ndarray:
-    """Π_t π(a_t|x_t)/b(a_t|x_t) of each episode. f64[m]"""
-    if policy is None:
-        return np.ones(steps.m)
-    if table is None:
-        chance = policy.prob(steps.context, steps.action, steps.allowed)
-    else:
+    if problem.actions.discrete and probs is not None:
+        table = probs(steps.context, steps.allowed)
         chance = np.take_along_axis(table, steps.action[:, None].astype(np.int64), 1)[:, 0]
-    return np.multiply.reduceat(chance / steps.propensity, steps.starts[:-1])
+    else:
+        table, chance = None, policy.prob(steps.context, steps.action, steps.allowed)
+    return table, np.multiply.reduceat(chance / steps.propensity, steps.starts[:-1])
 
 
 def _behavior(steps: Steps, old: np.ndarray | None) -> np.ndarray | None:
