@@ -92,7 +92,7 @@ class FeatureMap:
             elif kind == "category":  # location is the code of each input
                 parts.append(raw == location)
             elif kind == "boolean":
-                parts.append(np.where(np.isnan(raw), 0.5, raw))
+                parts.append(np.where(np.isnan(raw), 0.5, np.clip(raw, 0.0, 1.0)))
             else:
                 raw = raw.astype(np.float64)
                 z = ((_signed_log(raw) if kind == "signed_log" else raw) - location) / scale

@@ -22,6 +22,8 @@ def bad(what: str) -> StoreError:
 
 def revive(state: State) -> Any:
     """The policy or model that ``state`` describes, its kind looked up in the registry and nowhere else."""
+    if _deep(state.config):
+        raise bad(f"a saved {state.kind} holds more than {MAX_DEPTH} states within states")
     try:
         kind = find("states", state.kind)
     except ConfigError as error:
@@ -38,7 +40,17 @@ def nested(kind: str, config: dict[str, Any], parts: dict[str, State]) -> State:
     return State(kind, config | {"parts": inner}, arrays)
 
 
-def part(state: State, name: str, depth: int = 0) -> State:
+def _deep(config: dict[str, Any]) -> bool:
+    """Whether parts are nested beyond MAX_DEPTH; level by level, so that depth itself can do no harm."""
+    level: list[Any] = [config]
+    for _ in range(MAX_DEPTH + 1):
+        found = [item.get("parts") for item in level if isinstance(item, dict)]
+        inner = [entry for parts in found if isinstance(parts, dict) for entry in parts.values()]
+        level = [entry.get("config") for entry in inner if isinstance(entry, dict)]
+    return bool(level)
+
+
+def part(state: State, name: str) -> State:
     """The nested state called ``name``."""
     inner = mapping(mapping(state.config, "parts"), name)
     if set(inner) != {"kind", "config"} or not isinstance(inner["kind"], str) or not isinstance(inner["config"], dict):
