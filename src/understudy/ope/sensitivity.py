@@ -68,20 +68,41 @@ class _Rows:
     certain: np.ndarray  # f64[n] π(a|x)
     doubt: np.ndarray  # f64[n] π(a|x) (1/p − 1)
     unit: np.ndarray  # i64[n] index of the unit
+    edges: np.ndarray  # i64[t] rows below each threshold that matters: between unequal rewards, and at both ends
     normalised: bool
 
-    def bounds(self, gamma: float, count: np.ndarray | float = 1.0) -> tuple[float, float]:
-        """Exact minimum and maximum; ``count`` f64[n] is how often a resample drew each row."""
-        small = (self.certain + self.doubt / gamma) * count
-        large = (self.certain + self.doubt * gamma) * count
-        r = self.reward
-        if not self.normalised:
-            n = float(np.sum(count)) if np.ndim(count) else float(len(r))
-            a, b = small * r, large * r
-            return float(np.minimum(a, b).sum() / n), float(np.maximum(a, b).sum() / n)
-        high = _split(small, large, r).max()  # rows below a threshold small, the others large
-        low = _split(large, small, r).min()
+    def sums(self, count: np.ndarray | float = 1.0) -> _Sums:
+        """What bounds at every Γ need; ``count`` f64[n] is how often a resample drew each row."""
+        doubt, certain = self.doubt * count, self.certain * count
+        below = np.concatenate([[0.0], np.cumsum(doubt)])[self.edges]
+        below_r = np.concatenate([[0.0], np.cumsum(doubt * self.reward)])[self.edges]
+        n = float(np.sum(count)) if np.ndim(count) else float(len(self.reward))
+        return _Sums(float(certain.sum()), float(certain @ self.reward), below, below_r, n, self.normalised)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over rows, and of the doubt over the rows below each threshold."""
+
+    certain: float
+    certain_r: float
+    below: np.ndarray  # f64[t] Σ doubt
+    below_r: np.ndarray  # f64[t] Σ doubt · reward
+    n: float
+    normalised: bool
+
+    def bounds(self, gamma: float) -> tuple[float, float]:
+        """Exact minimum and maximum over all weights that Γ allows."""
+        high = self._values(1 / gamma, gamma).max()  # rows below a threshold as light as can be, the others heavy
+        low = self._values(gamma, 1 / gamma).min()
         return float(low), float(high)
+
+    def _values(self, first: float, then: float) -> np.ndarray:
+        top = self.certain_r + then * self.below_r[-1] + (first - then) * self.below_r
+        if not self.normalised:
+            return top / self.n
+        bottom = self.certain + then * self.below[-1] + (first - then) * self.below
+        return np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom > 0)
 
 
 def sensitivity(
@@ -114,9 +135,10 @@ def sensitivity(
     """
     _check(gammas, estimator, level)
     rows = _rows(evidence, estimator == "snips")
-    value = rows.bounds(1.0)[0]
+    whole = rows.sums()
+    value = whole.bounds(1.0)[0]
     logged = float(rows.reward.mean())
-    low_high = [rows.bounds(gamma) for gamma in gammas]
+    low_high = [whole.bounds(gamma) for gamma in gammas]
     bands, of_lift = _bands(rows, gammas, level, draws, seed)
     points = tuple(
         SensitivityPoint(gamma=float(g), low=low, high=high, band_low=band[0], band_high=band[1])
@@ -130,23 +152,12 @@ def sensitivity(
         logged=logged,
         lift=value - logged,
         points=points,
-        breaks_at=_breaks(rows, value - logged, logged),
+        breaks_at=_breaks(whole, value - logged, logged),
         band_breaks_at=held[0] if held else None,
         level=level,
         draws=draws,
         n_units=int(rows.unit.max()) + 1,
     )
-
-
-def _split(first: np.ndarray, then: np.ndarray, reward: np.ndarray) -> np.ndarray:
-    """Weighted mean reward with weights ``first`` on the k lowest rewards and ``then`` on the rest. [n+1], k = 0…n."""
-    top = _joined(first * reward, then * reward)
-    bottom = _joined(first, then)
-    return np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom > 0)
-
-
-def _joined(first: np.ndarray, then: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0.0], np.cumsum(first)]) + np.concatenate([np.cumsum(then[::-1])[::-1], [0.0]])
 
 
 def _rows(e: Evidence, normalised: bool) -> _Rows:
@@ -168,7 +179,9 @@ def _rows(e: Evidence, normalised: bool) -> _Rows:
     order = np.argsort(steps.reward, kind="stable")
     certain = (e.ratio * steps.propensity)[order]  # π(a|x)
     _, unit = np.unique(steps.unit, return_inverse=True)
-    return _Rows(steps.reward[order], certain, e.ratio[order] - certain, unit[order], normalised)
+    reward = steps.reward[order]
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(reward)) + 1, [len(reward)]])
+    return _Rows(reward, certain, e.ratio[order] - certain, unit[order], edges, normalised)
 
 
 def _bands(rows: _Rows, gammas, level: float, draws: int, seed: int):
@@ -182,7 +195,8 @@ def _bands(rows: _Rows, gammas, level: float, draws: int, seed: int):
     for b in range(draws):
         count = np.bincount(rng.integers(0, units, units), minlength=units)[rows.unit].astype(np.float64)
         logged[b] = (count @ rows.reward) / count.sum()
-        found[b] = [rows.bounds(gamma, count) for gamma in gammas]
+        drawn = rows.sums(count)
+        found[b] = [drawn.bounds(gamma) for gamma in gammas]
     if np.isnan(found).any():
         raise EvidenceError(
             f"{int(np.isnan(found).any((1, 2)).sum())} of {draws} resamples have no overlap with the target",
@@ -198,10 +212,10 @@ def _bands(rows: _Rows, gammas, level: float, draws: int, seed: int):
     return band(found), band(found - logged[:, None, None])
 
 
-def _breaks(rows: _Rows, lift: float, logged: float) -> float | None:
+def _breaks(whole: _Sums, lift: float, logged: float) -> float | None:
     """Smallest Γ at which a lift of 0 is possible, by bisection: the bounds are monotone and continuous in Γ."""
     side = 0 if lift > 0 else 1
-    room = lambda gamma: (rows.bounds(gamma)[side] - logged) * (1 if lift > 0 else -1)
+    room = lambda gamma: (whole.bounds(gamma)[side] - logged) * (1 if lift > 0 else -1)
     if abs(lift) <= 1e-12 * max(1.0, abs(logged)):
         return 1.0
     if room(SEARCHED) > 0:

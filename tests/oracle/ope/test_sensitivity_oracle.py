@@ -1,6 +1,6 @@
 """Sensitivity bounds against brute force over every corner of the box of weights, and against hand-worked numbers."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -93,8 +93,8 @@ def test_gamma_one_is_snips_and_bounds_widen(table):
     assert curve.points[0].low == pytest.approx(snips, abs=1e-9)
     assert curve.points[0].high == pytest.approx(snips, abs=1e-9)
     lows, highs = [q.low for q in curve.points], [q.high for q in curve.points]
-    assert all(a >= b - 1e-9 for a, b in zip(lows, lows[1:]))
-    assert all(a <= b + 1e-9 for a, b in zip(highs, highs[1:]))
+    assert all(a >= b - 1e-9 for a, b in pairwise(lows))
+    assert all(a <= b + 1e-9 for a, b in pairwise(highs))
     assert lows[-1] >= r[pi > 0].min() - 1e-9
     assert highs[-1] <= r[pi > 0].max() + 1e-9
 
