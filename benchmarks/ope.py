@@ -30,6 +30,7 @@ PEER = ROOT / "benchmarks" / ".peers" / "obp"
 NEEDS = ["numpy>=2.2,<2.5", "scipy", "scikit-learn", "pandas", "tqdm", "matplotlib", "seaborn", "pyyaml"]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 K, TAU, LAMBDA = 10, 5.0, 20.0
+REPEATS = 3  # times per turn, on both sides: what the other side left in the caches counts for a third
 SEVEN = ("ips", "snips", "dm", "dr", "sndr", "switch_dr", "dros")
 TARGETS = {"point_100000": 25.0, "point_1000000": 15.0, "interval_100000": 10.0}
 
@@ -87,11 +88,11 @@ def duel(python: Path, data: Path, rounds: int, draws: int, interval_rounds: int
     with Child(Path(sys.executable), "product", data) as ours, Child(python, "peer", data) as theirs:
         answer: dict = {"values": {}, "point": ([], []), "interval": ([], []), "bootstrap": []}
         for round_ in range(rounds + 1):
-            pair = ours.ask("point"), theirs.ask("point")
+            pair = ours.ask("point", REPEATS), theirs.ask("point", REPEATS)
             answer["values"] = {name: (pair[0]["values"][name], pair[1]["values"][name]) for name in SEVEN}
             if round_:
                 for side, reply in zip(answer["point"], pair):
-                    side.append(reply["cpu"])
+                    side.append(reply["cpu"] / REPEATS)
         for round_ in range(interval_rounds if draws else 0):
             if not round_:
                 ours.ask("interval")
@@ -157,7 +158,9 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def ask(self, task: str) -> dict:
+    def ask(self, task: str, repeats: int = 1) -> dict:
+        """Do a task some times in a row; CPU seconds of all of them."""
+        task = f"{repeats} {task}"
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(task + "\n")
         self.process.stdin.flush()
@@ -177,9 +180,11 @@ def serve(make_tasks: Callable[[dict], dict[str, Callable]], data: Path) -> None
     with np.load(data) as arrays:
         tasks = make_tasks({name: arrays[name] for name in arrays.files})
     for line in sys.stdin:
-        name, *arguments = line.split()
+        repeats, name, *arguments = line.split()
+        values = None
         start = time.process_time()
-        values = tasks[name](*map(int, arguments))
+        for _ in range(int(repeats)):
+            values = tasks[name](*map(int, arguments))
         print(json.dumps({"cpu": time.process_time() - start, "values": values}), flush=True)
 
 

@@ -11,10 +11,11 @@ from understudy.core.errors import EvidenceError
 from understudy.core.evidence import Estimate, Totals
 from understudy.core.protocols import Estimator
 from understudy.ope.evidence import no_overlap
+from understudy.ope.propensity import LABEL
 from understudy.ope.tally import LOGGED, Plan, Tally
 from understudy.ops import betting, weights
 from understudy.ops.blocks import jackknife
-from understudy.ops.intervals import SKEW_LIMIT, bootstrap, empirical_bernstein
+from understudy.ops.intervals import SKEW_LIMIT, Bounds, bootstrap, empirical_bernstein
 
 # Where an asymptotic interval is answered. Outside, its coverage was measured to fall (docs/coverage.md).
 MIN_ESS = 200.0  # effective sample size of independent units
@@ -175,7 +176,7 @@ def _refusals(case: _Case, overlap: _Overlap, tallied: Tally, plan: Plan, unsupp
         if share > MAX_UNSUPPORTED:
             why.append(f"{100 * share:.2g} % of {plan.targets[t]}'s probability is on actions the log never takes")
     smallest, largest = -tallied.propensity[0], tallied.propensity[1]
-    compares = "match" in case.estimator.needs and plan.targets[case.parts[0][0]] != LOGGED
+    compares = "match" in case.estimator.needs and any(plan.targets[t] != LOGGED for t, _ in case.parts)
     if compares and largest > smallest * (1 + 1e-6):
         why.append(f"replay needs uniformly random logging; propensities here go from {smallest:.3g} to {largest:.3g}")
     return why
@@ -189,7 +190,7 @@ def _exact_refusals(case: _Case, overlap: _Overlap, plan: Plan) -> list[str]:
         why.append("empirical Bernstein needs a declared largest weight; use clipped_ips")
     if overlap.n_units != overlap.n:
         why.append(f"{overlap.n:,} episodes of {overlap.n_units:,} units are not independent draws")
-    if any("estimated" in note for note in plan.notes):
+    if any(LABEL in note for note in plan.notes):
         why.append("propensities are estimated, so no bound on them is exact")
     return why
 
@@ -199,7 +200,7 @@ def _interval(case: _Case, tallied: Tally, plan: Plan) -> tuple[float | None, fl
     if plan.method in EXACT:
         return _exact(case, tallied, plan)
     if plan.method == "jackknife":
-        bounds = jackknife(case.value, case.totals).bounds(plan.level)
+        bounds: Bounds = jackknife(case.value, case.totals).bounds(plan.level)
     else:
         kind = "percentile" if plan.method == "bootstrap" else "studentised"
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from understudy.ope.conclude import METHODS, conclude
 from understudy.ope.crossfit import MOST_ROWS, CrossFit, crossfit, reward_model, sample_of
 from understudy.ope.evidence import as_logged, check_needs, densities, weigh
 from understudy.ope.naming import named
+from understudy.ope.propensity import EstimatedPropensities, fit_propensities
 from understudy.ope.segments import By, Segments, segments
 from understudy.ope.tally import LOGGED, Plan, Support, Tally, support, tally
 from understudy.ops.blocks import BLOCKS
@@ -80,6 +81,7 @@ def evaluate(
     total: tuple[Tally, Support] | None = None
     for steps in data.scan():
         _refuse_training_rows(steps, trained_on)
+        steps = steps if work.behavior is None else work.behavior.apply(steps)
         part = _batch(steps, targets, work)
         total = part if total is None else (total[0] + part[0], total[1] + part[1])
     if total is None:
@@ -131,13 +133,12 @@ class _Work:
     plan: Plan
     problem: Problem
     model: CrossFit | None
+    behavior: EstimatedPropensities | None
     slices: Segments | None
 
 
 def _prepare(data: LoggedDataset, plan: Plan, q, folds: int, by, propensity: str) -> _Work:
     """The first pass, where one is needed: fit what is out-of-fold, place edges, see what reward is common."""
-    from dataclasses import replace
-
     needs_model = any("q" in estimator.needs for _, estimator in plan.estimators)
     regressor = reward_model(q) if needs_model else None
     fit = regressor is not None and not hasattr(regressor, "values")
@@ -147,14 +148,16 @@ def _prepare(data: LoggedDataset, plan: Plan, q, folds: int, by, propensity: str
     notes = []
     if fit and data.n_steps > MOST_ROWS:
         notes.append(f"reward model fitted on {sample.n:,} of {data.n_steps:,} rows, sampled by unit")
-    model = None
+    model = behavior = None
     if regressor is not None:
-        fitted = crossfit(sample, data.problem, regressor, folds, plan.seed) if fit else CrossFit((regressor,), 0)  # type: ignore[arg-type]
-        model = fitted
+        model = crossfit(sample, data.problem, regressor, folds, plan.seed) if fit else CrossFit((regressor,), 0)  # type: ignore[arg-type]
+    if propensity == "estimate":
+        behavior = fit_propensities(sample, data.problem, folds=folds, seed=plan.seed)
+        notes.append(behavior.note)
     slices = None if by is None else segments(by, data.problem, sample)
     labels = () if slices is None else slices.labels
     plan = replace(plan, segments=labels, common=_commonest(sample.reward), notes=tuple(notes))
-    return _Work(plan, data.problem, model, slices)
+    return _Work(plan, data.problem, model, behavior, slices)
 
 
 def _batch(steps: Steps, targets: Mapping[str, Policy | None], work: _Work) -> tuple[Tally, Support]:

@@ -14,7 +14,8 @@ from understudy.core.steps import Steps
 from understudy.ops.blocks import BLOCKS, totals
 
 CHUNK = 16_384  # rows whose columns stay in a core's cache together
-SHORT = 4_096  # rows whose k-column tables do
+SHORT = 8_192  # rows whose k-column tables do
+_HEAP = 1 << 21  # numbers in one block, see point_values
 SLACK = 1e-6  # how far a row of probabilities may be from 1
 
 
@@ -143,6 +144,7 @@ def point_values(
     Raises:
         EvidenceError: no episode, no overlap, or an estimator cannot read longer episodes.
     """
+    np.empty(_HEAP)  # never touched; once freed, glibc keeps columns of all pieces instead of giving each back
     sums: dict[str, np.ndarray] = {}
     blocks: dict[str, Totals] = {}
     episodes = 0

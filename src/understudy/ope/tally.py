@@ -143,8 +143,8 @@ class Support:
     mass: np.ndarray  # f64[T, k] target's probability, summed over rows
     barred: np.ndarray  # f64[T] target's probability on actions whose logged propensity is 0
     taken: np.ndarray  # f64[k] how often the log took each action
-    known: np.ndarray  # f64[] rows that carry the propensity of every action
-    n: np.ndarray  # f64[] rows
+    known: float  # rows that carry the propensity of every action
+    n: float
 
     def __add__(self, other: Support) -> Support:
         return Support(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -167,8 +167,7 @@ def support(steps: Steps, probs: Sequence[np.ndarray | None], k: int) -> Support
             outside[j] = 0.0 if barred is None else float(pi[barred].sum())
     discrete = steps.action.ndim == 1 and k > 0
     taken = np.bincount(steps.action, minlength=k).astype(np.float64) if discrete else np.ones(k)
-    n = np.float64(steps.n)
-    return Support(mass, outside, taken, n if barred is not None else np.float64(0), n)
+    return Support(mass, outside, taken, 0.0 if barred is None else float(steps.n), float(steps.n))
 
 
 def _agree(e: Evidence) -> np.ndarray:

@@ -25,7 +25,7 @@ class Jackknife:
 
     def bounds(self, level: float) -> Bounds:
         """Standard error and interval; see ``intervals.jackknife_interval``."""
-        return jackknife_interval(np.float64(self.value), self.replicates, self.counts, level)
+        return jackknife_interval(np.array(self.value), self.replicates, self.counts, level)
 
 
 def totals(terms: np.ndarray, unit: np.ndarray, k: int = BLOCKS) -> Totals:

@@ -25,7 +25,10 @@ class Replay:
 
     def terms(self, e: Evidence) -> np.ndarray:
         match, r = matches(e)
-        return columns(match * r, match)
+        out = columns(2, len(r))
+        np.multiply(match, r, out=out[0])
+        out[1] = match
+        return out.T
 
     def value(self, mean: np.ndarray) -> np.ndarray:
         return ratio_of(mean[..., 0], mean[..., 1])

@@ -24,7 +24,11 @@ class SNDR:
 
     def terms(self, e: Evidence) -> np.ndarray:
         w, v, residual = modelled(e)
-        return columns(v, w * residual, w)
+        out = columns(3, len(w))
+        out[0] = v
+        np.multiply(w, residual, out=out[1])
+        out[2] = w
+        return out.T
 
     def value(self, mean: np.ndarray) -> np.ndarray:
         return mean[..., 0] + ratio_of(mean[..., 1], mean[..., 2])

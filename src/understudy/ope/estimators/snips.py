@@ -24,7 +24,10 @@ class SNIPS:
 
     def terms(self, e: Evidence) -> np.ndarray:
         w, r = weighted(e)
-        return columns(w * r, w)
+        out = columns(2, len(w))
+        np.multiply(w, r, out=out[0])
+        out[1] = w
+        return out.T
 
     def value(self, mean: np.ndarray) -> np.ndarray:
         return ratio_of(mean[..., 0], mean[..., 1])
