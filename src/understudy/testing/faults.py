@@ -14,7 +14,7 @@ import numpy as np
 from understudy.core.hashing import mix
 from understudy.core.problem import Feature
 from understudy.core.steps import Origin, Steps
-from understudy.testing.worlds import ACTIONS, DAY, WINDOW, K, Kind, Twist, World, arrivals, draw, world
+from understudy.testing.worlds import WINDOW, K, Kind, Twist, World, arrivals, draw, world
 
 SHARE = 0.05
 
@@ -194,8 +194,13 @@ def _arrived(w: World) -> tuple[Origin, np.ndarray]:
     return w.steps.origin, np.nan_to_num(w.steps.outcomes[:, 0])
 
 
-def misjoined_rewards(kind: Kind, n: int, seed: int) -> World:
+def misjoined_rewards(kind: Kind, n: int, seed: int) -> World | None:
     """5 % of the outcomes go to another decision whose window was open when they arrived."""
+    return None if kind.reward == "counts" else misjoined_anywhere(kind, n, seed)
+
+
+def misjoined_anywhere(kind: Kind, n: int, seed: int) -> World:
+    """The same where several outcomes per decision are normal: then nothing in the joined table is out of place."""
     w, rng = world(kind, n, seed), _rng(seed)
     origin, value = _arrived(w)
     there = np.flatnonzero(origin.arrived > 0)
@@ -230,9 +235,12 @@ def _lose(w: World, gone: np.ndarray) -> World:
 
 
 def missing_by_action(kind: Kind, n: int, seed: int) -> World | None:
-    """One action's outcomes get lost: 5 % of all rows, all of them that action's. Silent events cannot show it."""
-    if kind.reward in ("events", "counts"):
-        return None
+    """One action's outcomes get lost: 5 % of all rows, all of them that action's."""
+    return None if kind.reward in ("events", "counts") else missing_events(kind, n, seed)
+
+
+def missing_events(kind: Kind, n: int, seed: int) -> World:
+    """The same where silence means 0: an action whose clicks get lost is an action that is clicked less."""
     w, rng = world(kind, n, seed), _rng(seed)
     action = rng.choice(np.flatnonzero(np.bincount(w.steps.action, minlength=K) >= n / 12))
     own = np.flatnonzero(w.steps.action == action)
@@ -311,4 +319,24 @@ FAULTS: Mapping[str, Fault] = {
     "context drift between halves": _fault(drift, "global", "context_drift"),
 }
 
-__all__ = ["ACTIONS", "DAY", "FAULTS", "SHARE", "Fault", "random_override", "swapped_rewards"]
+
+INVISIBLE: Mapping[str, tuple[Callable[[Kind, int, int], World | None], str]] = {
+    "outcomes exchanged between decisions, delays and all": (
+        swapped_rewards,
+        "The rows are what a world with 5 % more noise in its rewards would log; every effect shrinks by 5 %.",
+    ),
+    "outcomes at another decision, several per decision being normal": (
+        lambda kind, n, seed: misjoined_anywhere(kind, n, seed) if kind.reward == "counts" else None,
+        "A decision with one outcome more, and one with one less, are nothing unusual there.",
+    ),
+    "lost outcomes of one action, silence meaning 0": (
+        lambda kind, n, seed: missing_events(kind, n, seed) if kind.reward in ("events", "counts") else None,
+        "An action whose clicks get lost is, in the table, an action that is clicked less.",
+    ),
+    "override by a random other action, chosen propensity only": (
+        lambda kind, n, seed: random_override(kind, n, seed).chosen_only(),
+        "The rows are what a mixture of policies with permuted actions would log with correct propensities.",
+    ),
+}
+
+__all__ = ["FAULTS", "INVISIBLE", "SHARE", "Fault"]

@@ -17,6 +17,7 @@ AUDITS = {
     "support": "understudy.ope.audit.support:support",
     "duplicates": "understudy.ope.audit.duplicates:duplicates",
     "arrivals": "understudy.ope.audit.arrivals:wrong_arrivals",
+    "misjoined": "understudy.ope.audit.misjoined:misjoined",
     "missing_by_action": "understudy.ope.audit.outcomes:missing_by_action",
     "missing_over_time": "understudy.ope.audit.outcomes:missing_over_time",
     "unripe_default": "understudy.ope.audit.outcomes:unripe_default",
