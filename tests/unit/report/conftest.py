@@ -138,9 +138,11 @@ def lineage() -> tuple[Manifest, ...]:
             "quarantined.not_json": 3,
         },
     )
-    data = Manifest(kind="dataset", problem_hash=PROBLEM.hash, parents=(Parent(id=log.id, kind="log"),),
-                    counts={"decisions": 4180, "steps": 4180, "pending": 0, "quarantined": 0, "outcomes": 2545,
-                            "joined": 2529, "duplicates": 12, "late": 4, "early": 0, "orphans": 0, "waiting": 0})  # fmt: skip
+    joined = {
+        "decisions": 4180, "steps": 4180, "pending": 0, "quarantined": 0,
+        "outcomes": 2545, "joined": 2529, "duplicates": 12, "late": 4, "early": 0, "orphans": 0, "waiting": 0,
+    }  # fmt: skip
+    data = Manifest(kind="dataset", problem_hash=PROBLEM.hash, parents=(Parent(id=log.id, kind="log"),), counts=joined)
     policy = Manifest(kind="policy", problem_hash=PROBLEM.hash, parents=(Parent(id=data.id, kind="dataset"),), seed=7)
     judged = Manifest(kind="verdict", problem_hash=PROBLEM.hash,
                       parents=(Parent(id=policy.id, kind="policy"), Parent(id=data.id, kind="dataset")))  # fmt: skip
