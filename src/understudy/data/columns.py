@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from understudy.core.errors import ConfigError
 from understudy.data.times import FIRST, LAST, MICRO, instant
 
 NONE = type(None)
+_TRUTH = {"true": "1", "false": "0"}
 
 
 class Parsed(NamedTuple):
@@ -86,8 +86,9 @@ def flags(column: Any, *, text: bool = False) -> Parsed:
     if isinstance(column, pa.Array) and pa.types.is_boolean(column.type):
         column, text = column.cast(pa.uint8()), False
     elif text and isinstance(column, pa.Array):
-        column = pc.utf8_lower(column)
-        column = pc.if_else(pc.equal(column, "true"), "1", pc.if_else(pc.equal(column, "false"), "0", column))
+        encoded = column.dictionary_encode()
+        words = [_TRUTH.get(word.lower(), word) for word in encoded.dictionary.to_pylist()]
+        column = pa.DictionaryArray.from_arrays(encoded.indices, pa.array(words, pa.string())).cast(pa.string())
     elif not isinstance(column, pa.Array) and bool in set(map(type, column)):
         column = [float(value) if isinstance(value, (bool, np.bool_)) else value for value in column]
     parsed = numbers(column, text=text)

@@ -271,11 +271,12 @@ def _csv(path: Path, names: Names | None) -> Iterator[Rows]:
     parse = arrow_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip)
     how = arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK)
     with arrow_csv.open_csv(path, read_options=how, parse_options=parse) as peek:
-        names = peek.schema.names
-    if len(set(names)) != len(names):
-        raise DataError(f"{path}: column {next(n for n in names if names.count(n) > 1)!r} stands twice in the header")
+        header = peek.schema.names
+    if len(set(header)) != len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise DataError(f"{path}: column {twice!r} stands twice in the header")
     convert = arrow_csv.ConvertOptions(
-        column_types={name: pa.binary() for name in names}, strings_can_be_null=True, null_values=[""]
+        column_types={name: pa.binary() for name in header}, strings_can_be_null=True, null_values=[""]
     )
     broken.clear()
     number, reported = 1, 0

@@ -117,16 +117,16 @@ def _beside(sql: Any, staging: Staging, problem: Problem) -> int:
     """Outcomes that stood in a decision's row, of the decisions that stay, at the decision's own time."""
     schema, written = staging.schemas["beside"], 0
     with parquet.ParquetWriter(staging.path("beside"), schema, compression="lz4") as writer:
-        for place, name in enumerate(problem.outcome_names):
+        for number, name in enumerate(problem.outcome_names):
             reader = sql.sql(
-                f"SELECT key, decision_id, {place}::SMALLINT AS name, time, {quoted(f'outcome.{name}')} AS value, "
+                f"SELECT key, decision_id, {number}::SMALLINT AS name, time, {quoted(f'outcome.{name}')} AS value, "
                 "NULL::VARCHAR AS outcome_id, source, line "
                 f"FROM staged ANTI JOIN dropped USING (rid) WHERE {quoted(f'outcome.{name}')} IS NOT NULL"
             ).to_arrow_reader(65_536)
             for batch in reader:
                 column = {field: batch.column(field) for field in batch.schema.names}
-                numeric = [column[field].to_numpy(zero_copy_only=False) for field in ("name", "time", "value")]
-                column["dedup"] = dedup_keys(column["decision_id"], *numeric, None)
+                place, time, value = (column[name].to_numpy(zero_copy_only=False) for name in ("name", "time", "value"))
+                column["dedup"] = dedup_keys(column["decision_id"], place, time, value, None)
                 writer.write_batch(_as(schema, column))
                 written += batch.num_rows
     return written

@@ -47,7 +47,7 @@ class Faults:
 
 def validate(rows: Rows, problem: Problem, source: int) -> Sorted:
     """Tell decisions from outcomes by their fields, check each against the problem, and give back what holds."""
-    decided, measured = _present(rows, "action"), _present(rows, "value")
+    decided, measured = present(rows, "action"), present(rows, "value")
     rejects = [("row", reject) for reject in rows.rejects]
     for mask, reason, detail in (
         (~decided & ~measured, "neither", "no action (a decision has one) and no value (an outcome has one)"),
@@ -85,7 +85,7 @@ def take(rows: Rows, mask: np.ndarray) -> Rows:
     return Rows(rows.lines[places], picked, lambda i: rows.raw(int(places[i])), rows.text, extra)
 
 
-def _present(rows: Rows, name: str) -> np.ndarray:
+def present(rows: Rows, name: str) -> np.ndarray:
     column = rows.columns.get(name)
     if column is None:
         return np.zeros(rows.n, bool)
@@ -223,7 +223,7 @@ def _action(rows: Rows, problem: Problem, faults: Faults, made: dict[str, Any]) 
     for j, name in enumerate(action_columns(problem)):
         made[name] = np.where(outside, space.low[j], parsed.values[:, j]).astype(np.float32)
     made["allowed"] = pa.nulls(rows.n, pa.list_(pa.bool_()))
-    faults.flag(_present(rows, "allowed"), "allowed", lambda i: "allowed has no meaning for continuous actions")
+    faults.flag(present(rows, "allowed"), "allowed", lambda i: "allowed has no meaning for continuous actions")
 
 
 def col_list(column: Any) -> list:
@@ -272,7 +272,7 @@ def _propensity(rows: Rows, problem: Problem, faults: Faults, made: dict[str, An
     if not problem.actions.discrete:
         low = single.good & ~(np.isfinite(single.values) & (single.values > 0))
         faults.flag(low, "propensity", lambda i: f"propensity={single.values[i]:g} is not a density above 0")
-        faults.flag(_present(rows, "propensities"), "propensities", lambda i: "continuous actions have no propensities")
+        faults.flag(present(rows, "propensities"), "propensities", lambda i: "continuous actions have no propensities")
         made["propensities"] = pa.nulls(rows.n, pa.list_(pa.float64()))
         made["propensity"] = pa.array(single.values, pa.float64(), mask=single.missing)
         return
