@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Speak = Callable[[Estimate], tuple[str, str]]  # an estimate's value and interval in figures
 
 ROW, HEAD, TOP, BOTTOM = 22, 27, 34, 44
-INTERVAL = 124  # room for the interval's figures, right of the estimate's
+INTERVAL = 136  # room for the interval's figures, right of the estimate's
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def limits(forest: Forest) -> tuple[float, float]:
 def draw(forest: Forest, words: Words, width: int) -> Figure:
     """Rows from top to bottom; beside each the figures in words where the page is wide enough."""
     wide = width >= 600
-    left, right = (132, 196) if wide else (84, 14)
+    left, right = (132, 208) if wide else (84, 14)
     rows = sum(len(g.estimates) for g in forest.groups)
     body = rows * ROW + len(forest.groups) * HEAD
     drawing = sheet(width, TOP + body + BOTTOM)

@@ -202,9 +202,13 @@ def overlap(diagnosed: list[Diagnostics], width: int) -> Figure:
     tallest = max(len(rows) for rows in chosen)
     drawing, cells = _cells(len(diagnosed), width, head + row * tallest + 62)
     low = max(min(r.ess for rows in chosen for r in rows), 0.5)
-    high = max(r.n for rows in chosen for r in rows)
+    high = max(2 * low, *(r.n for rows in chosen for r in rows))
     for d, rows, (x, y, cell) in zip(diagnosed, chosen, cells):
-        write(drawing, x, y + 14, tidy(d.target, int(cell / 9)), weight="bold", fontsize=13)
+        room = int(cell / (9 if len(rows) == len(d.overlap) else 18))
+        write(drawing, x, y + 14, tidy(d.target, room), weight="bold", fontsize=13)
+        if len(d.overlap) > len(rows):
+            note = f"the {len(rows)} weakest of {len(d.overlap)}"
+            write(drawing, x + cell - 8, y + 14, note, color=LIGHT["muted"], ha="right")
         axes = place(drawing, x + left, y + head, cell - left - 8, row * len(rows))
         axes.set_xscale("log")
         axes.set_ylim(len(rows), 0)

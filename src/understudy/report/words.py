@@ -173,8 +173,8 @@ def headline(report: Report) -> str:
     if not judged:
         return "No candidate has been judged yet."
     if all(c.verdict and c.verdict.outcome == "refused" for c in judged):
-        return f"Keep {report.incumbent}. This log cannot answer the question."
-    return f"Keep {report.incumbent}. No candidate is proven better."
+        return "Keep the current policy. This log cannot answer the question."
+    return "Keep the current policy. No candidate is proven better."
 
 
 def told(candidate: Candidate) -> Lift | None:

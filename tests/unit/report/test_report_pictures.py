@@ -85,6 +85,17 @@ def test_overlap_names_what_the_log_never_tried(report: Report) -> None:
     assert "none, 43.0\u202f% new" in texts(drawn(report, "overlap"))
 
 
+def test_overlap_of_actions_never_logged_draws_and_long_lists_are_cut(report: Report) -> None:
+    """Segments of no decisions have a place on the axis; of many segments the weakest are shown, and that is said."""
+    first = report.challengers[0]
+    assert first.diagnostics is not None
+    row = msgspec.structs.replace(first.diagnostics.overlap[0], n=0, ess=0.0)
+    never = msgspec.structs.replace(first.diagnostics, overlap=(row,) * 30)
+    shown = texts(drawn(replace(report, candidates=(replace(first, diagnostics=never),)), "overlap"))
+    assert "the 12 weakest of 30" in shown
+    assert shown.count("free delivery") == 12
+
+
 def test_evidence_shows_both_bets_and_the_bar_to_clear(report: Report) -> None:
     """What was reached stands beside each bar; the thresholds stand at ± the gate's own; who is refused has none."""
     shown = texts(drawn(report, "evidence"))

@@ -80,10 +80,10 @@ def test_the_headline_names_what_ships(report: Report) -> None:
     both = replace(other, verdict=trees.verdict)
     assert words.headline(replace(report, candidates=(trees, both))) == "2 candidates may ship: trees and linear."
     assert words.headline(replace(report, candidates=report.challengers[1:])) == (
-        "Keep current. No candidate is proven better."
+        "Keep the current policy. No candidate is proven better."
     )
     assert words.headline(replace(report, candidates=report.challengers[3:])) == (
-        "Keep current. This log cannot answer the question."
+        "Keep the current policy. This log cannot answer the question."
     )
     assert words.headline(replace(report, candidates=())) == "No candidate has been judged yet."
 
