@@ -107,9 +107,10 @@ def expected_contributions(second: np.ndarray, fourth: np.ndarray, powers: np.nd
 
 
 def _unskew(y: np.ndarray, skew: np.ndarray) -> np.ndarray:
-    """Hall's g⁻¹, continuous through skew = 0."""
-    a = np.where(np.abs(skew) < 1e-6, 1e-6, skew)
-    return 3.0 / a * (np.cbrt(1 + a * (y - a / 6)) - 1)
+    """Hall's g⁻¹ as 3u / (c² + c + 1), u = y − A/6, c = (1 + A u)^{1/3}: the same, without a division by A."""
+    u = y - skew / 6
+    c = np.cbrt(1 + skew * u)
+    return 3 * u / (c * c + c + 1)
 
 
 def bootstrap(
