@@ -31,10 +31,10 @@ def train(
 
     Example: understudy train direct --on data --to runs/trees model=forest
     """
-    from understudy.runs.settings import parse_overrides
+    from understudy.runs.settings import parse_overrides, text_fields
     from understudy.runs.train import recipe, train
 
-    given = parse_overrides(settings or [])
+    given = parse_overrides(settings or [], text=text_fields("learners", learner))
     if dry_run:
         plan = recipe(learner, on, given, seed=seed, slice=slice).config
         return say(Said([f"{key}: {value}" for key, value in plan.items()], plan), json=json)

@@ -10,7 +10,8 @@ from typing import Any
 from understudy.core.errors import ConfigError
 from understudy.core.problem import Problem
 from understudy.core.registry import find
-from understudy.data.identify import draft_yaml, identify, load_problem
+from understudy.data import identify
+from understudy.data.identify import draft_yaml, load_problem
 from understudy.data.ingest import ingest
 from understudy.data.join import join
 from understudy.data.log import Log
@@ -29,8 +30,8 @@ class Brought:
 
 def draft(sources: Sequence[Path], to: Path | None) -> tuple[str, Problem, list[str]]:
     """A problem drafted from files, as YAML text with its notes, written to ``to`` unless that is None."""
-    drafted = identify(list(sources))
-    text = draft_yaml(drafted.problem, drafted.notes)
+    problem, notes = identify.draft(list(sources))
+    text = draft_yaml(problem, notes)
     if to is not None:
         if to.exists() and to.read_text() != text:
             raise ConfigError(
@@ -41,7 +42,7 @@ def draft(sources: Sequence[Path], to: Path | None) -> tuple[str, Problem, list[
             )
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_text(text)
-    return text, drafted.problem, list(drafted.notes)
+    return text, problem, [f"{about}: {note}" for about, said in notes.items() for note in said]
 
 
 def bring(

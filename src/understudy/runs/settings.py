@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 
@@ -14,22 +14,24 @@ from understudy.core.protocols import Learner
 from understudy.core.registry import find, unknown
 
 
-def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """``["expectile=0.8", "model=trees"]`` → ``{"expectile": 0.8, "model": "trees"}``; values are YAML scalars.
+def parse_overrides(pairs: Sequence[str], *, text: Collection[str] = ()) -> dict[str, Any]:
+    """``["expectile=0.8", "model=trees"]`` → ``{"expectile": 0.8, "model": "trees"}``; values are YAML.
+
+    Keys in ``text`` keep their words as they stand: an action may be called 0, or 007, or yes.
 
     Raises: ConfigError on a word without ``=`` or a key given twice.
     """
     settings: dict[str, Any] = {}
     for pair in pairs:
-        key, equals, text = pair.partition("=")
+        key, equals, word = pair.partition("=")
         if not equals or not key:
             raise ConfigError(f"{pair!r} is not a setting", hint="Settings are written key=value.", field=pair)
         if key in settings:
             raise ConfigError(f"setting {key!r} is given twice", "Which one counts would be a guess.", field=key)
         try:
-            settings[key] = msgspec.yaml.decode(text.encode()) if text else ""
+            settings[key] = msgspec.yaml.decode(word.encode()) if word and key not in text else word
         except msgspec.DecodeError as error:
-            raise ConfigError(f"the value of {key!r} cannot be read: {text!r}", field=key) from error
+            raise ConfigError(f"the value of {key!r} cannot be read: {word!r}", field=key) from error
     return settings
 
 
@@ -48,6 +50,11 @@ def build(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
         return msgspec.convert(dict(settings), cls)
     except (msgspec.ValidationError, ValueError, TypeError) as error:
         raise ConfigError(f"the settings of {name!r} are not valid: {error}") from error
+
+
+def text_fields(kind: str, name: str) -> frozenset[str]:
+    """The settings of a registered dataclass that are text."""
+    return frozenset(key for key, hint in get_type_hints(find(kind, name)).items() if hint is str)
 
 
 def learner(name: str, settings: Mapping[str, Any]) -> Learner:
