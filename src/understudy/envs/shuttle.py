@@ -47,6 +47,8 @@ def shuttle(*, path: str | Path | None = None, noise: float = 0.0, cache: str | 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """(sensors f64[N, 9], class i64[N] from 0) of a file of ten space-separated whole numbers per row."""
+    if path.stat().st_size == 0:
+        raise _not_shuttle(path, "it is empty")
     try:
         table = np.loadtxt(path, dtype=np.int64, ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:

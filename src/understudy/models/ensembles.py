@@ -21,7 +21,8 @@ class LinearEnsemble:
     def members(self, context: np.ndarray) -> np.ndarray:
         """f32[n, d] → f64[M, n, k]."""
         z = np.column_stack([self.features(context), np.ones(len(context))]).astype(np.float64)
-        return z @ self.theta.transpose(0, 2, 1)
+        m, k, p = self.theta.shape
+        return (z @ self.theta.reshape(m * k, p).T).reshape(len(z), m, k).transpose(1, 0, 2)
 
     def values(self, context: np.ndarray) -> np.ndarray:
         """The mean of the members, f32[n, d] → f64[n, k]."""
