@@ -27,8 +27,9 @@ NOTES = {
     "log was read. Past its dashes, luck is ruled out at the agreed level.",
     "weights": "Dashed: weight 1, where candidate and log act alike. Bars far to the right are single decisions that "
     "count for many. Gray: decisions of no weight, where the candidate would never have acted so.",
-    "overlap": "The longer the gray bar, the less the log knows about what the candidate would do there. Weakest "
-    "first; “new” is the share of its choices that the log never tried.",
+    "overlap": "Hollow: decisions in the log, by the action taken or by segment. Solid: what they are worth to the "
+    "candidate. The further apart, the less the log knows. Weakest first; “new” is what it would do and the log "
+    "never did.",
     "rewards": "What the log earned as time went by. A trend means that old and new decisions are not alike.",
     "actions": "Gray: how often the log took each action. Blue: how often the candidate would.",
 }
@@ -87,7 +88,7 @@ def _environment(report: Report) -> Environment:
         keep_trailing_newline=True,
     )
     spoken = words.Words.of(report)
-    plain = (words.headline, words.outcome, words.share, words.count, words.figure, words.growth, words.day,
+    plain = (words.headline, words.outcome, words.share, words.count, words.figure, words.growth, words.period,
              words.moment, words.sentence, words.level, words.kind, words.accounts, words.reasons)  # fmt: skip
     environment.filters.update({f.__name__: f for f in plain})
     environment.filters.update(

@@ -57,9 +57,9 @@ def _all(report: Report, words: Words) -> Iterator[Picture]:
     if diagnosed:
         alt = "Weights of the logged decisions: " + "; ".join(f"{d.target}: {_weight_words(d)}" for d in diagnosed)
         yield Picture("weights", "How the log is re-weighted", alt + ".", partial(weights, diagnosed))
-    covered = [d for d in diagnosed if d.overlap]
+    covered = [d for d in diagnosed if _concerned(d)]
     if covered:
-        worst = [(d.target, min(d.overlap, key=lambda row: row.ess)) for d in covered]
+        worst = [(d.target, _concerned(d)[0]) for d in covered]
         alt = "Overlap by action and segment; weakest: " + "; ".join(
             f"{name} at {row.segment}, worth {count(row.ess)} of {count(row.n)}" for name, row in worst
         )
@@ -118,7 +118,7 @@ def evidence(report: Report, candidates: list[Candidate], width: int) -> Figure:
     axes.set_xticks(ticks, [growth(abs(t)) for t in ticks])
     axes.minorticks_off()
     axes.set_xlabel(
-        "← bets that it is not better     bets that it is better →" if wide else "← not better     better →"
+        "← bets that it is not better\u2003\u2003bets that it is better →" if wide else "← not better\u2003better →"
     )
     return drawing
 
@@ -195,19 +195,25 @@ def _histogram(axes: Axes, d: Diagnostics, low: float, span: float) -> None:
     axes.spines["left"].set_visible(False)
 
 
+def _concerned(d: Diagnostics) -> list[OverlapRow]:
+    """Segments in which the candidate would act at all, weakest first."""
+    return sorted((r for r in d.overlap if r.ess > 0 or r.unsupported > 0), key=lambda r: r.ess)
+
+
 def overlap(diagnosed: list[Diagnostics], width: int) -> Figure:
     """Per segment: decisions in the log (hollow) and what they are worth to the candidate (solid), logarithmic."""
-    chosen = [sorted(d.overlap, key=lambda r: r.ess)[:MOST_ROWS] for d in diagnosed]
+    concerned = [_concerned(d) for d in diagnosed]
+    chosen = [rows[:MOST_ROWS] for rows in concerned]
     head, row, left = 28, 22, 118
     tallest = max(len(rows) for rows in chosen)
     drawing, cells = _cells(len(diagnosed), width, head + row * tallest + 62)
     low = max(min(r.ess for rows in chosen for r in rows), 0.5)
     high = max(2 * low, *(r.n for rows in chosen for r in rows))
-    for d, rows, (x, y, cell) in zip(diagnosed, chosen, cells):
-        room = int(cell / (9 if len(rows) == len(d.overlap) else 18))
+    for d, rows, whole, (x, y, cell) in zip(diagnosed, chosen, map(len, concerned), cells):
+        room = int(cell / (9 if len(rows) == whole else 18))
         write(drawing, x, y + 14, tidy(d.target, room), weight="bold", fontsize=13)
-        if len(d.overlap) > len(rows):
-            note = f"the {len(rows)} weakest of {len(d.overlap)}"
+        if whole > len(rows):
+            note = f"the {len(rows)} weakest of {whole}"
             write(drawing, x + cell - 8, y + 14, note, color=LIGHT["muted"], ha="right")
         axes = place(drawing, x + left, y + head, cell - left - 8, row * len(rows))
         axes.set_xscale("log")
@@ -221,7 +227,7 @@ def overlap(diagnosed: list[Diagnostics], width: int) -> Figure:
         _bare(axes)
         axes.grid(axis="x")
         _count_ticks(axes)
-        axes.set_xlabel("● ESS   ○ decisions logged", labelpad=5)
+        axes.set_xlabel("● ESS\u2003○ decisions logged", labelpad=5)
     return drawing
 
 
@@ -275,7 +281,7 @@ def actions(report: Report, shown: list[Candidate], width: int) -> Figure:
     names = [row.name for row in sorted(report.log.actions, key=lambda row: -row.share)][:MOST_ROWS]
     logged = {row.name: row.share for row in report.log.actions}
     columns = min(len(shown), 3 if width >= 600 else 1)
-    left, row, head = (120 if width >= 600 else 96), 20, 44
+    left, row, head = min(120 if width >= 600 else 96, 18 + 8 * max(map(len, names))), 20, 44
     cell_w = (width - left - 20 * (columns - 1)) / columns
     cell_h = head + row * len(names) + 26
     drawing = sheet(width, math.ceil(len(shown) / columns) * cell_h)

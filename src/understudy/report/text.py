@@ -52,7 +52,7 @@ def to_markdown(report: Report) -> str:
             )
             lines += ["", *_table(("", "Check", "Seen", "Threshold", "What it means"), rows)]
         if report.values(c):
-            rows = ((e.estimator, spoken.reward(e.value), spoken.interval(e), words.count(e.ess), "; ".join(e.notes))
+            rows = ((e.estimator, spoken.value(e), spoken.interval(e), words.count(e.ess), "; ".join(e.notes))
                     for e in report.values(c))  # fmt: skip
             lines += ["", *_table(("Estimator", "Estimate", "Interval", "ESS", "Notes"), rows)]
     lines += ["", "## Audit", "", _plain(_audit(report))]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from understudy.core.evidence import Check, Estimate, Lift
 from understudy.core.manifest import Manifest
+from understudy.core.summary import LogSummary
 from understudy.report.model import Candidate, Report
 
 OUTCOMES = {"ship": "Ship", "hold": "Hold", "not_enough_evidence": "Not enough evidence", "refused": "Refused"}
@@ -73,6 +74,10 @@ class Words:
         negative = value < 0 and text.strip("0.,") != ""
         return (MINUS if negative else "+" if sign else "") + text
 
+    def value(self, e: Estimate, sign: bool = False) -> str:
+        """The estimate; a dash where the interval is refused, for a bare number would be believed."""
+        return "–" if e.refused else self.reward(e.value, sign)
+
     def interval(self, e: Estimate) -> str:
         return "refused" if e.refused else f"{self.reward(e.low)} to {self.reward(e.high)}"
 
@@ -104,17 +109,17 @@ def count(value: float | None) -> str:
 
 
 def figure(value: float | str | None) -> str:
-    """A check's figure of unknown unit: four significant digits, thousands separated."""
+    """A check's figure of unknown unit: three significant digits, thousands separated."""
     if value is None:
         return "–"
     if isinstance(value, str):
         return value
     if not math.isfinite(value):
         return "∞" if value > 0 else f"{MINUS}∞" if value < 0 else "–"
-    if abs(value) >= 1000 or float(value).is_integer():
+    if abs(value) >= 100 or float(value).is_integer():
         text = f"{abs(value):,.0f}"
     elif abs(value) >= 1e-4:
-        text = f"{abs(value):.4g}"
+        text = f"{abs(value):.3g}"
     else:
         digits, _, power = f"{abs(value):.2e}".partition("e")
         text = f"{float(digits):g}×10⁻{_raised(abs(int(power)))}"
@@ -150,12 +155,19 @@ def tidy(text: str, longest: int = 0) -> str:
     return line if not longest or len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
-def sentence(text: str) -> str:
-    """Starts with a capital, ends with a full stop."""
+def sentence(text: str, name: str = "") -> str:
+    """Starts with a capital (but for ``name``, which stays as it is), ends with a full stop."""
     text = text.strip()
     if not text:
         return ""
-    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?…" else ".")
+    start = text[0] if name and text.startswith(name) else text[0].upper()
+    return start + text[1:] + ("" if text[-1] in ".!?…" else ".")
+
+
+def period(log: LogSummary) -> str:
+    """ "1 Jan 2026 to 26 Mar 2026", or the one day."""
+    first, last = day(log.first), day(log.last)
+    return first if first == last else f"{first} to {last}"
 
 
 def outcome(candidate: Candidate) -> str:
@@ -192,12 +204,12 @@ def gain(report: Report, candidate: Candidate, words: Words) -> str:
     )
     sure = f"at {level(lift.level)} confidence"
     if lift.low > 0 and math.isfinite(lift.low):
-        return f"It earns {size}; {sure}, at least {words.reward(lift.low)} more"
+        return f"{candidate.name} earns {size}; {sure}, at least {words.reward(lift.low)} more"
     if lift.mean > 0 and math.isfinite(lift.low):
-        return f"On this log it earns {size}, but {words.reward(abs(lift.low))} less cannot be ruled out {sure}"
+        return f"On this log {candidate.name} earns {size}, but {words.reward(abs(lift.low))} less cannot be ruled out {sure}"
     if lift.high is not None and lift.high < 0:
-        return f"It earns {size}; {sure}, at least {words.reward(abs(lift.high))} less"
-    return f"On this log it earns {size}"
+        return f"{candidate.name} earns {size}; {sure}, at least {words.reward(abs(lift.high))} less"
+    return f"On this log {candidate.name} earns {size}"
 
 
 def needed(candidate: Candidate) -> str:
@@ -210,10 +222,12 @@ def needed(candidate: Candidate) -> str:
 
 def story(report: Report, candidate: Candidate, words: Words) -> tuple[str, ...]:
     """The sentences under a candidate's verdict: the gain (unless refused), the gate's reason, what is missing."""
-    verdict = candidate.verdict
+    verdict, name = candidate.verdict, candidate.name
     reason = verdict.reason if verdict else "The gate has not looked at it."
     return tuple(
-        part for part in (sentence(gain(report, candidate, words)), sentence(reason), needed(candidate)) if part
+        part
+        for part in (sentence(gain(report, candidate, words), name), sentence(reason, name), needed(candidate))
+        if part
     )
 
 
@@ -242,7 +256,7 @@ def kind(name: str) -> str:
 
 def reason(e: Estimate) -> str:
     """Why an interval is refused."""
-    return e.notes[0] if e.notes else "the log cannot carry an interval"
+    return e.notes[0].removeprefix("no interval: ") if e.notes else "the log cannot carry an interval"
 
 
 # Artifact kind → sums that must hold between its counts: whole = parts.

@@ -99,7 +99,7 @@ def test_the_verdict_comes_first(page: str, outline: Outline) -> None:
     """The title, the only main heading and the first sentence are the decision; the sections keep their order."""
     assert outline.tags.count("h1") == 1
     assert "<h1>Ship trees.</h1>" in page
-    assert page.index("It earns 0.310") < page.index('id="verdict"')
+    assert page.index("trees earns 0.310") < page.index('id="verdict"')
     sections = re.findall(r'<section id="(\w+)"', page)
     assert sections == ["verdict", "sure", "support", "audit", "data", "lineage", "words"]
 

@@ -89,11 +89,25 @@ def test_overlap_of_actions_never_logged_draws_and_long_lists_are_cut(report: Re
     """Segments of no decisions have a place on the axis; of many segments the weakest are shown, and that is said."""
     first = report.challengers[0]
     assert first.diagnostics is not None
-    row = msgspec.structs.replace(first.diagnostics.overlap[0], n=0, ess=0.0)
+    row = msgspec.structs.replace(first.diagnostics.overlap[0], n=0, ess=0.0, unsupported=1.0)
     never = msgspec.structs.replace(first.diagnostics, overlap=(row,) * 30)
     shown = texts(drawn(replace(report, candidates=(replace(first, diagnostics=never),)), "overlap"))
     assert "the 12 weakest of 30" in shown
-    assert shown.count("free delivery") == 12
+    assert len([t for t in shown if t.endswith("new")]) == 12
+
+
+def test_overlap_leaves_out_what_the_candidate_would_never_do(report: Report) -> None:
+    """An action that carries no weight and that the candidate never takes is no lack of overlap."""
+    first = report.challengers[0]
+    assert first.diagnostics is not None
+    idle = msgspec.structs.replace(first.diagnostics.overlap[0], ess=0.0, unsupported=0.0)
+    rest = first.diagnostics.overlap[1:]
+    partial = msgspec.structs.replace(first.diagnostics, overlap=(idle, *rest))
+    shown = texts(drawn(replace(report, candidates=(replace(first, diagnostics=partial),)), "overlap"))
+    assert "free delivery" not in shown and "bundle" in shown
+    nothing = msgspec.structs.replace(first.diagnostics, overlap=(idle,))
+    names = [p.name for p in pictures(replace(report, candidates=(replace(first, diagnostics=nothing),)))]
+    assert "overlap" not in names
 
 
 def test_evidence_shows_both_bets_and_the_bar_to_clear(report: Report) -> None:

@@ -59,11 +59,11 @@ def test_evidence_is_what_a_stake_of_one_became(log_e: float, expected: str) -> 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(200, "200"), (1830.4, "1,830"), (0.0021, "0.0021"), (-2.5, "−2.5"), ("yes", "yes"), (None, "–"),
+    [(200, "200"), (219.3, "219"), (83.59, "83.6"), (0.01306, "0.0131"), (1830.4, "1,830"), (0.0021, "0.0021"), (-2.5, "−2.5"), ("yes", "yes"), (None, "–"),
      (math.inf, "∞"), (1.2e-5, "1.2×10⁻⁵")],
 )  # fmt: skip
 def test_a_checks_figure_is_rounded_sensibly(value: float | str | None, expected: str) -> None:
-    """Four significant digits, thousands separated, text as it is."""
+    """Three significant digits, thousands separated, text as it is."""
     assert words.figure(value) == expected
 
 
@@ -92,7 +92,7 @@ def test_a_candidate_that_ships_says_how_much_more_at_least(report: Report) -> N
     """The gain, and the bound that the gate relies on."""
     told = words.story(report, report.challengers[0], Words(2, "decision"))
     sure = f"at 95{THIN}% confidence, at least 0.27 more."
-    assert told[0] == f"It earns 0.31 more per decision than the current policy; {sure}"
+    assert told[0] == f"trees earns 0.31 more per decision than the current policy; {sure}"
 
 
 def test_a_candidate_in_doubt_says_what_cannot_be_ruled_out(report: Report) -> None:
@@ -107,7 +107,7 @@ def test_a_candidate_that_is_worse_says_by_how_much_at_least(report: Report) -> 
     """Where even the upper bound is below zero, the loss is told with its bound."""
     told = words.story(report, report.challengers[2], Words(2, "decision"))
     assert told[0] == (
-        f"It earns 0.20 less per decision than the current policy; at 95{THIN}% confidence, at least 0.16 less."
+        f"fixed_3 earns 0.20 less per decision than the current policy; at 95{THIN}% confidence, at least 0.16 less."
     )
 
 
@@ -173,3 +173,24 @@ def test_a_lost_row_is_not_smoothed_over(report: Report) -> None:
     assert words.accounts(lost)[0][0] is False
     assert " ≠ " in words.accounts(lost)[0][1]
     assert words.accounts(report.lineage[2]) == ()
+
+
+def test_a_name_is_never_capitalized() -> None:
+    """A sentence that starts with a policy's name keeps the name; any other starts with a capital."""
+    assert words.sentence("forest is better", "forest") == "forest is better."
+    assert words.sentence("it is better!") == "It is better!"
+    assert words.sentence("  ") == ""
+
+
+def test_a_refused_estimate_shows_no_number(report: Report) -> None:
+    """Value and interval of a refused estimate are a dash and the word."""
+    refused = report.values(report.challengers[3])[0]
+    spoken = Words(3, "decision")
+    assert (spoken.value(refused), spoken.interval(refused)) == ("–", "refused")
+
+
+def test_a_log_of_one_day_names_it_once(report: Report) -> None:
+    """First and last day, or the only one."""
+    log = report.log
+    assert words.period(log) == "1 Jan 2026 to 26 Mar 2026"
+    assert words.period(msgspec.structs.replace(log, last=log.first + 1)) == "1 Jan 2026"
