@@ -141,29 +141,30 @@ def lower_bound(values: np.ndarray, floor: float, level: float) -> float:
     if not 0 < level < 1:
         raise DataError(f"level must be in (0, 1); got {level}", field="level")
     excess, counts = np.unique(values - floor, return_counts=True)  # the order of draws does not matter here
-    if len(excess) == 0 or excess[-1] <= 0:
-        _check_floor(excess, floor)
-        return floor
     _check_floor(excess, floor)
-    mean = float(excess @ counts) / counts.sum()
+    mean = float(excess @ counts) / max(len(values), 1)
+    if not mean > 0:
+        return floor
     excess, counts, slack = _cells(excess, counts)
     need, prior = slack - np.log1p(-level), np.log(SHARES)
 
-    def surplus(log_m: float) -> float:
+    excess = excess / mean
+
+    def surplus(log_m: float) -> float:  # of the claim "mean ≤ floor + (sample mean − floor)·exp(log_m)"
         relative = excess * np.exp(-log_m) - 1.0  # (v − m) / (m − floor) ≥ −1
         logs = np.log1p(np.multiply.outer(relative, BETS))  # [u, J]
         return float(log_sum_exp(prior + counts @ logs)) - need
 
-    high = np.log(mean)  # by concavity of the logarithm no bet has gained at the sample mean
-    low = high - 1.0
+    low = -1.0
     while surplus(low) < 0:
-        low -= 2.0 * (high - low)
-        if low < high - 600.0:
+        low *= 3.0
+        if low < -600.0:
             return floor
     from scipy.optimize import brentq
 
-    root = float(brentq(surplus, low, high, xtol=1e-10))  # pyright: ignore[reportArgumentType]
-    return floor + float(np.exp(root))
+    # By concavity of the logarithm no bet has gained at the sample mean itself.
+    root = float(brentq(surplus, low, 0.0, xtol=1e-10))  # pyright: ignore[reportArgumentType]
+    return float(floor + mean * np.exp(root))
 
 
 def interval(lower: Stream, upper: Stream, level: float) -> tuple[float, float]:
