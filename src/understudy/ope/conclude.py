@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +11,11 @@ from understudy.core.evidence import Estimate, Totals
 from understudy.core.protocols import Estimator
 from understudy.ope.evidence import no_overlap
 from understudy.ope.propensity import LABEL
+from understudy.ope.support import Support
 from understudy.ope.tally import LOGGED, Plan, Tally
 from understudy.ops import betting, weights
 from understudy.ops.blocks import jackknife
-from understudy.ops.intervals import SKEW_LIMIT, Bounds, bootstrap, empirical_bernstein
+from understudy.ops.intervals import MIN_EXPECTED, SKEW_LIMIT, Bounds, bootstrap, empirical_bernstein
 
 # Where an asymptotic interval is answered. Outside, its coverage was measured to fall (docs/coverage.md).
 MIN_ESS = 200.0  # effective sample size of independent units
@@ -58,11 +58,11 @@ class _Overlap:
     informative: np.ndarray
 
 
-def conclude(tallied: Tally, plan: Plan, unsupported: Mapping[str, float]) -> tuple[Estimate, ...]:
+def conclude(tallied: Tally, plan: Plan, support: Support | None) -> tuple[Estimate, ...]:
     """Estimates of every target, then of every difference; for everybody, then per segment.
 
     Args:
-        unsupported: target → share of its probability on actions the log cannot take.
+        support: what the log could have held; None where only logged actions are known.
     Raises:
         EvidenceError: fewer than two units, or a target that shares no action with the log.
     """
@@ -89,7 +89,7 @@ def conclude(tallied: Tally, plan: Plan, unsupported: Mapping[str, float]) -> tu
                 raise no_overlap(case.label, case.name)
             else:
                 lost.append(f"{plan.segments[segment]} holds no overlap for {case.label} of {case.name}")
-        answer += _answer(cases, overlap, tallied, plan, unsupported)
+        answer += _answer(cases, overlap, tallied, plan, support)
     if lost:
         answer = [_with_notes(e, lost) if e.segment == "" else e for e in answer]
     return tuple(answer)
@@ -142,14 +142,16 @@ def _defined(case: _Case, overlap: _Overlap, plan: Plan) -> bool:
         return bool(np.isfinite(case.value(case.totals.sums.sum(0) / case.totals.counts.sum())))
 
 
-def _answer(cases, overlap: _Overlap, tallied: Tally, plan: Plan, unsupported) -> list[Estimate]:
+def _answer(
+    cases: list[_Case], overlap: _Overlap, tallied: Tally, plan: Plan, support: Support | None
+) -> list[Estimate]:
     """Intervals of all cases of one segment; refused ones keep their value and say why."""
-    reasons = [_refusals(case, overlap, tallied, plan, unsupported) for case in cases]
+    reasons = [_refusals(case, overlap, tallied, plan, support) for case in cases]
     found = [None if why else _interval(case, tallied, plan) for case, why in zip(cases, reasons)]
     return [_estimate(case, overlap, plan, why, bounds) for case, why, bounds in zip(cases, reasons, found)]
 
 
-def _refusals(case: _Case, overlap: _Overlap, tallied: Tally, plan: Plan, unsupported) -> list[str]:
+def _refusals(case: _Case, overlap: _Overlap, tallied: Tally, plan: Plan, support: Support | None) -> list[str]:
     """Why this case may have no interval; empty if it may."""
     why = []
     if overlap.n_units < 2:
@@ -171,14 +173,24 @@ def _refusals(case: _Case, overlap: _Overlap, tallied: Tally, plan: Plan, unsupp
         why.append(
             f"{overlap.informative[j]} weighted rows whose reward is not {plan.common:g}, below {MIN_INFORMATIVE}"
         )
-    for t, _ in case.parts:
-        share = unsupported.get(plan.targets[t], 0.0)
-        if share > MAX_UNSUPPORTED:
-            why.append(f"{100 * share:.2g} % of {plan.targets[t]}'s probability is on actions the log never takes")
+    why += [] if support is None else _support_refusals(case, plan, support)
     smallest, largest = -tallied.propensity[0], tallied.propensity[1]
     compares = "match" in case.estimator.needs and any(plan.targets[t] != LOGGED for t, _ in case.parts)
     if compares and largest > smallest * (1 + 1e-6):
         why.append(f"replay needs uniformly random logging; propensities here go from {smallest:.3g} to {largest:.3g}")
+    return why
+
+
+def _support_refusals(case: _Case, plan: Plan, support: Support) -> list[str]:
+    why = []
+    for t, _ in case.parts:
+        if support.unsupported[t] > MAX_UNSUPPORTED:
+            share = 100 * support.unsupported[t]
+            why.append(f"{share:.2g} % of {plan.targets[t]}'s probability is on actions the log never takes")
+    expected = support.expected(case.segment)
+    if expected is not None and expected[case.column] < MIN_EXPECTED:
+        few = f"{expected[case.column]:.1f} large contributions were to be expected, below {MIN_EXPECTED:.0f}"
+        why.append(f"the log may have missed its heaviest weights: {few}")
     return why
 
 

@@ -19,7 +19,8 @@ from understudy.ope.evidence import as_logged, check_needs, densities, weigh
 from understudy.ope.naming import named
 from understudy.ope.propensity import EstimatedPropensities, fit_propensities
 from understudy.ope.segments import By, Segments, segments
-from understudy.ope.tally import LOGGED, Plan, Support, Tally, support, tally
+from understudy.ope.support import Support, support
+from understudy.ope.tally import LOGGED, Plan, Tally, tally
 from understudy.ops.blocks import BLOCKS
 
 
@@ -86,7 +87,7 @@ def evaluate(
         total = part if total is None else (total[0] + part[0], total[1] + part[1])
     if total is None:
         raise EvidenceError("the log is empty", "Nothing can be estimated from nothing.")
-    return conclude(total[0], work.plan, dict(zip(names, total[1].unsupported.tolist())))
+    return conclude(total[0], work.plan, total[1])
 
 
 def estimate(
@@ -123,7 +124,7 @@ def estimate(
     )
     for e in evidence.values():
         check_needs(plan.estimators, e)
-    return conclude(tally(evidence, plan), plan, {})
+    return conclude(tally(evidence, plan), plan, None)
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _batch(steps: Steps, targets: Mapping[str, Policy | None], work: _Work) -> t
         probs.append(pi)
         check_needs(work.plan.estimators, evidence[name])
     where = None if work.slices is None else work.slices.index(steps)
-    return tally(evidence, work.plan, where), support(steps, probs, k)
+    return tally(evidence, work.plan, where), support(steps, probs, work.plan, k, where)
 
 
 def _names(targets: Mapping[str, Policy | None], against: str | None) -> tuple[str, ...]:

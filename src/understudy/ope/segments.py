@@ -12,6 +12,7 @@ from understudy.core.problem import Problem
 from understudy.core.registry import unknown
 from understudy.core.steps import Steps
 
+MOST = 1_000  # slices
 BINS = 4  # quantile bins of a number without declared edges
 
 
@@ -56,6 +57,10 @@ def segments(by: str | By, problem: Problem, sample: Steps) -> Segments:
         return Segments(column, _ranges(by.feature, edges), tuple(edges))
     values = ("false", "true") if feature.kind == "boolean" else feature.values
     values = (*values, "other") if feature.open else values
+    if len(values) >= MOST:
+        raise ConfigError(
+            f"{by.feature!r} has {len(values)} values, above {MOST}", "Each would be a slice.", field="by"
+        )
     return Segments(column, tuple(f"{by.feature}={value}" for value in (*values, "missing")), None)
 
 

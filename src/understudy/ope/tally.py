@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from understudy.core.evidence import Evidence, Totals
 from understudy.core.hashing import buckets
 from understudy.core.protocols import Estimator
-from understudy.core.steps import Steps
 from understudy.ops.blocks import BLOCKS, block_sums
 
 LOGGED = "logged"  # the behavior policy itself, as a target
@@ -48,10 +47,10 @@ class Plan:
 class UnitWeights:
     """Σ of weights per (segment, unit), in batches that merge: what ESS of independent units needs.
 
-    Memory: 16 + 8·C bytes per distinct unit and segment, C the number of targets and differences.
+    Memory: 10 + 8·C bytes per distinct unit and segment, C the number of targets and differences.
     """
 
-    parts: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]  # (segment i64[u], unit u64[u], weight f64[u, C])
+    parts: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]  # (segment i16[u], unit u64[u], weight f64[u, C])
 
     def __add__(self, other: UnitWeights) -> UnitWeights:
         both = UnitWeights(self.parts + other.parts)
@@ -67,7 +66,7 @@ class UnitWeights:
         where, unit, weight = (self.merged() if len(self.parts) > 1 else self).parts[0]
         if segment is not None:
             return weight[where == segment]
-        return _by_unit(np.zeros(len(unit), np.int64), unit, weight)[2] if where.any() else weight
+        return _by_unit(np.zeros(len(unit), np.int16), unit, weight)[2] if where.any() else weight
 
 
 @dataclass(frozen=True)
@@ -130,44 +129,10 @@ def tally(evidence: Mapping[str, Evidence], plan: Plan, segment: np.ndarray | No
         matched=_count(row, agree, size),
         informative=_count(row, [(w > 0) & rare for w in weight.T], size),
         propensity=np.array([-np.inf, 0.0]) if b is None or not len(b) else np.array([-b.min(), b.max()]),
-        units=UnitWeights((_by_unit(row, unit, weight),)),
+        units=UnitWeights((_by_unit(row.astype(np.int16), unit, weight),)),
         widths=tuple(part.sums.shape[1] for part in parts[: len(plan.estimators)]),
         streams=((row, steps.reward, ratio),) if plan.streams else (),
     )
-
-
-@dataclass(frozen=True)
-class Support:
-    """How much of each target's probability lies where the log never goes; merges by ``+``."""
-
-    mass: np.ndarray  # f64[T, k] target's probability, summed over rows
-    barred: np.ndarray  # f64[T] target's probability on actions whose logged propensity is 0
-    taken: np.ndarray  # f64[k] how often the log took each action
-    known: float  # rows that carry the propensity of every action
-    n: float
-
-    def __add__(self, other: Support) -> Support:
-        return Support(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-
-    @property
-    def unsupported(self) -> np.ndarray:
-        """f64[T] share of each target's probability without support, by propensities or else by counts of actions."""
-        if self.known == self.n:
-            return self.barred / self.n
-        return self.mass[:, self.taken == 0].sum(1) / self.n
-
-
-def support(steps: Steps, probs: Sequence[np.ndarray | None], k: int) -> Support:
-    """Support of one batch: ``probs`` f64[n, k] of each target, None where there is no pmf (the log itself)."""
-    barred = None if steps.propensities is None else steps.propensities <= 0
-    mass, outside = np.zeros((len(probs), k)), np.zeros(len(probs))
-    for j, pi in enumerate(probs):
-        if pi is not None:
-            mass[j] = pi.sum(0)
-            outside[j] = 0.0 if barred is None else float(pi[barred].sum())
-    discrete = steps.action.ndim == 1 and k > 0
-    taken = np.bincount(steps.action, minlength=k).astype(np.float64) if discrete else np.ones(k)
-    return Support(mass, outside, taken, 0.0 if barred is None else float(steps.n), float(steps.n))
 
 
 def _agree(e: Evidence) -> np.ndarray:

@@ -187,6 +187,24 @@ def test_actions_that_the_log_cannot_take_are_refused() -> None:
     assert not inside.refused
 
 
+def test_heavy_weights_that_the_log_may_have_missed_are_refused() -> None:
+    """ε = .001 and a target that wants a little of everything: the log looks harmless, what it could hold does not."""
+    careful = Table(((0.998, 0.001, 0.001), (0.001, 0.001, 0.998)))
+    bit = Table(tuple(tuple(0.9 * p + 0.1 / 3 for p in row) for row in careful.rows))  # type: ignore[arg-type]
+    data = log(2_000, behavior=careful)
+    seen = evaluate(data, {"bit": bit}, ["snips"])[0]
+    assert seen.ess > 200 and seen.refused and any("missed its heaviest weights" in note for note in seen.notes)
+    # By hand: b = (.998, .001, .001), π = .9 b + 1/30; expected = n (Σ π²/b)² / Σ π⁴/b³ / max(κ, 1).
+    b = np.array([0.998, 0.001, 0.001])
+    pi = 0.9 * b + 1 / 30
+    r = data.steps.reward
+    flat = ((r - r.mean()) ** 4).mean() / r.var() ** 2
+    expected = 2_000 * (pi**2 / b).sum() ** 2 / (pi**4 / b**3).sum() / max(flat, 1.0)
+    assert any(f"{expected:.1f} large contributions" in note for note in seen.notes)
+    lift = only(evaluate(data, {"bit": bit}, ["snips"], against="logged"), target="bit - logged")
+    assert any("missed its heaviest weights" in note for note in lift.notes)
+
+
 def test_a_target_without_any_overlap_is_an_error() -> None:
     """Where the log never did what the target does, there is no estimate to report."""
     data = log(300, behavior=Table(((1.0, 0, 0), (1.0, 0, 0))))
