@@ -140,7 +140,7 @@ def problem_of(kind: Kind) -> Problem:
         features=FEATURES,
         actions=ActionSpace(names=ACTIONS),
         outcomes=(OutcomeSpec(name="reward", aggregate="sum", default=0.0),),
-        reward_range=(0.0, 50.0) if kind.reward == "counts" else (0.0, 2.0),
+        reward_range=(0.0, 50.0),
         unit="unit" if kind.repeats > 1 else "decision",
     )
 

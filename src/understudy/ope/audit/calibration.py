@@ -58,7 +58,7 @@ def _judge(log: Log, balance: Balance) -> Judgement:
         residuals, q = balance.informed(without)
         looks = _chosen_looks(log, residuals, q)
     others = [j for j in range(len(balance.codes)) if j not in without]
-    along = balance.features if q is None else balance.along(residuals)
+    along = balance.features if q is None else balance.by_feature(residuals)
     for j in others:
         looks[f"along feature {log.problem.feature_names[j]!r}"] = float(along[j])
     worst = min(looks, key=lambda look: looks[look])
@@ -89,7 +89,7 @@ def _levels(log: Log, pmf: np.ndarray, bins: int = 10) -> np.ndarray:
         inside = (pmf * (code == b)).sum(1)
         total[b] = (log.taken * (code == b)).sum() - inside.sum()
         variance[b] = (inside * (1 - np.minimum(inside, 1))).sum()
-    return tail_p(total, variance, 1.0, len(pmf))
+    return tail_p(total, variance, 1.0)
 
 
 def _expected(log: Log, pmf: np.ndarray, g: np.ndarray) -> float:
@@ -97,23 +97,20 @@ def _expected(log: Log, pmf: np.ndarray, g: np.ndarray) -> float:
     mean = (pmf * g).sum(1)
     variance = (pmf * (g - mean[:, None]) ** 2).sum(1)
     total = (log.taken * g).sum() - mean.sum()
-    return float(tail_p(total, variance.sum(), np.ptp(g) or 1.0, len(g)))
+    return float(tail_p(total, variance.sum(), np.ptp(g) or 1.0))
 
 
 def _chosen_looks(log: Log, residuals: Residuals, q: np.ndarray) -> dict[str, float]:
     """p-values of the ways to be wrong with the chosen propensity only."""
     looks = _actions(log, residuals)
-    each = residuals.r.sum(1)  # Q(a|x) / p − 1
-    looks["in the mean of guess ÷ propensity"] = float(
-        tail_p(each.sum(), (each**2).sum(), max(np.abs(each).max(), 1e-12), len(each))
-    )
-    top = np.eye(log.k)[q.argmax(1)]
-    best = (residuals.r * top).sum(1)
-    looks["against the most likely action"] = float(
-        tail_p(best.sum(), (best**2).sum(), max(np.abs(best).max(), 1e-12), len(best))
-    )
-    level = np.searchsorted(np.quantile(q.max(1), [0.25, 0.5, 0.75]), q.max(1))
-    looks["by level of the guess"] = stats.bonferroni(residuals.cells(level, 4)[1])
+    looks["in the mean of guess ÷ propensity"] = residuals.summed(np.ones(q.shape))[1]
+    looks["against the most likely action"] = residuals.summed(np.eye(log.k)[q.argmax(1)])[1]
+    sure = np.searchsorted(np.quantile(q.max(1), [0.25, 0.5, 0.75]), q.max(1))
+    looks["by certainty of the guess"] = stats.bonferroni(residuals.cells(sure, 4)[1])
+    cuts = np.unique(np.quantile(q[log.allowed], np.linspace(0, 1, 11)[1:-1]))
+    level = np.where(log.allowed, np.searchsorted(cuts, q, "right"), -1)
+    of_level = [residuals.summed((level == b) * 1.0)[1] for b in range(len(cuts) + 1)]
+    looks["by level of the guess"] = stats.bonferroni(np.array(of_level))
     return looks
 
 

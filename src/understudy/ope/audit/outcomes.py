@@ -22,7 +22,7 @@ def missing_by_action(log: Log) -> Iterator[Finding]:
     if verdict is None or log.events or not log.silent.any() or log.silent.all():
         return
     h = log.silent - log.silent.mean()
-    total, p = verdict.residuals.against(h)
+    total, p = verdict.residuals.along(h)
     if verdict.p <= 1e-3:  # the propensities are wrong: then R is no evidence about anything else
         return
     worst = int(p.argmin())

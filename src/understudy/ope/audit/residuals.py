@@ -27,54 +27,80 @@ LEAST = 20.0  # a cell in which fewer are expected proves nothing
 
 @dataclass(frozen=True)
 class Residuals:
-    """R f64[n, k] with the variance each term has (or had), and the largest a term can be."""
+    """R f64[n, k], the variance of each term, and how far down a term can go (up, what was seen is the bound)."""
 
     r: np.ndarray
     v: np.ndarray
-    bounded: bool  # |R| ≤ 1 always; otherwise the largest seen stands for the bound
+    floor: np.ndarray | None = None  # f64[n, k] R ≥ −floor; None is |R| ≤ 1
 
     def cells(self, codes: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
         """Sums and p-values f64[bins, k] of R over the rows with each code i[n]; code −1 is left out."""
         live = codes >= 0
         c = codes[live]
-        r, v = self.r[live], self.v[live]
-        k = r.shape[1]
-        total = np.array([np.bincount(c, weights=r[:, a], minlength=bins) for a in range(k)]).T
-        var = np.array([np.bincount(c, weights=v[:, a], minlength=bins) for a in range(k)]).T
-        return total, tail_p(total, var, 1.0 if self.bounded else self._largest(c, np.abs(r), bins), len(c))
+        total, variance = _summed(self.r[live], c, bins), _summed(self.v[live], c, bins)
+        if self.floor is None:
+            return total, tail_p(total, variance, 1.0)
+        variance = np.maximum(variance, _summed(self.r[live] ** 2, c, bins))
+        down, up = _largest(self.floor[live], c, bins), _largest(self.r[live], c, bins)
+        return total, tail_p(total, variance, np.where(total < 0, down, up))
 
-    @staticmethod
-    def _largest(codes: np.ndarray, size: np.ndarray, bins: int) -> np.ndarray:
-        top = np.zeros((bins, size.shape[1]))
-        np.maximum.at(top, codes, size)
-        return np.maximum(top, 1e-12)
+    def along(self, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sums and p-values f64[k] of Σ_i h_i R_ia for any h f64[n] made without the actions."""
+        total, variance = h @ self.r, (h * h) @ self.v
+        if self.floor is None:
+            return total, tail_p(total, variance, float(np.abs(h).max()))
+        terms = h[:, None] * self.r
+        return total, tail_p(total, np.maximum(variance, (terms**2).sum(0)), np.abs(terms).max(0))
 
-    def against(self, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sums and p-values f64[k] of Σ_i h_i R_ia for any h f64[n]."""
-        total, var = h @ self.r, (h * h) @ self.v
-        largest = np.abs(h).max() if self.bounded else np.abs(h[:, None] * self.r).max(0)
-        return total, tail_p(total, var, np.maximum(largest, 1e-12), len(h))
+    def summed(self, g: np.ndarray) -> tuple[float, float]:
+        """Sum and p-value of Σ_ia g_ia R_ia for any g f64[n, k] ≥ 0 made without the actions."""
+        each = (g * self.r).sum(1)
+        total = float(each.sum())
+        if self.floor is None:
+            raise ValueError("the terms of a row depend on each other; use the pmf's own variance")
+        variance = max(float((each**2).sum()), float((g * g * self.v).sum()))
+        bound = (g * self.floor).sum(1).max() if total < 0 else each.max()
+        return total, float(tail_p(np.array(total), np.array(variance), float(bound)))
 
 
-def tail_p(total: np.ndarray, variance: np.ndarray, bound: np.ndarray | float, n: int) -> np.ndarray:
+def _summed(x: np.ndarray, codes: np.ndarray, bins: int) -> np.ndarray:
+    return np.array([np.bincount(codes, weights=column, minlength=bins) for column in x.T]).T
+
+
+def _largest(x: np.ndarray, codes: np.ndarray, bins: int) -> np.ndarray:
+    top = np.full((bins, x.shape[1]), 1e-12)
+    np.maximum.at(top, codes, x)
+    return top
+
+
+def tail_p(total: np.ndarray, variance: np.ndarray, bound: np.ndarray | float) -> np.ndarray:
     """Bennett's bound per cell; 1 where the cell holds too little to say anything."""
+    bound = np.maximum(bound, 1e-12)
     p = stats.bennett_p(total, variance, bound)  # type: ignore[arg-type]
-    return np.where(variance < LEAST * np.asarray(bound) ** 2 * 0.25, 1.0, p)
+    return np.where(variance < LEAST * bound**2 * 0.25, 1.0, p)
 
 
 def full(log: Log) -> Residuals:
     """Residuals against all logged propensities."""
     pmf = log.steps.propensities
     assert pmf is not None
-    return Residuals(log.taken - pmf, pmf * (1 - pmf), bounded=True)
+    return Residuals(log.taken - pmf, pmf * (1 - pmf))
 
 
 def chosen(log: Log, q: np.ndarray) -> Residuals:
-    """Residuals against the chosen propensity, spread over the actions by q f64[n, k]."""
+    """Residuals against the chosen propensity, spread over the actions by q f64[n, k].
+
+    Var R_ia = Q² (1/p_ia − 1), and p_ia is known of the taken action only. A cell in which no improbable action
+    happened to be taken would look certain, so E[1/p − 1 | Q] is pooled over the whole log by level of Q:
+    mean of (1[a_i = a] / p_i) (1 / p_i − 1) over all (i, a) with Q_ia in the same bin.
+    """
     p = log.steps.propensity
     assert p is not None
-    r = q * (log.taken / np.maximum(p, 1e-12)[:, None] - 1)
-    return Residuals(r, r * r, bounded=False)
+    weight = log.taken / np.maximum(p, 1e-12)[:, None]
+    seen = (weight * (1 / np.maximum(p, 1e-12) - 1)[:, None]).ravel()
+    level = np.searchsorted(np.unique(np.quantile(q, np.linspace(0, 1, 26)[1:-1])), q.ravel(), "right")
+    spread = np.bincount(level, weights=seen) / np.maximum(np.bincount(level), 1)
+    return Residuals(q * (weight - 1), q * q * spread[level].reshape(q.shape), floor=q)
 
 
 @dataclass(frozen=True)
@@ -93,7 +119,7 @@ class Balance:
         context = self.log.steps.context
         return [binned(context[:, j], f) for j, f in enumerate(self.log.problem.features)]
 
-    def along(self, residuals: Residuals) -> np.ndarray:
+    def by_feature(self, residuals: Residuals) -> np.ndarray:
         """f64[d] p-value per feature, corrected for its cells and for the number of features."""
         p = [stats.bonferroni(residuals.cells(c, int(c.max(initial=0)) + 1)[1]) for c in self.codes]
         return np.minimum(1.0, np.array(p) * len(p)) if p else np.ones(0)
@@ -109,7 +135,7 @@ class Balance:
     @cached_property
     def features(self) -> np.ndarray:
         """f64[d] p-values: does the feature know more of the action than the propensities do?"""
-        return self.along(self.plain)
+        return self.by_feature(self.plain)
 
     def suspects(self, alpha: float) -> np.ndarray:
         """Features that know too much: candidates for a leak."""
