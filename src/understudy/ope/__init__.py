@@ -1,0 +1,1 @@
+"""Off-policy evaluation: estimators, intervals or the reason why there is none, diagnostics, audit."""
