@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -250,30 +251,44 @@ def _count_ticks(axes: Axes) -> None:
 
 def rewards(points: tuple[SeriesPoint, ...], words: Words, width: int) -> Figure:
     """Mean reward of consecutive stretches of the log, with its interval as a band."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
-
     drawing = sheet(width, 230)
     axes = place(drawing, 56, 10, width - 64, 176)
-    times = [date2num(_stamp(p.time)) for p in points]
+    times = [p.time for p in points]
     axes.fill_between(times, [p.low for p in points], [p.high for p in points], color=LIGHT["band"], linewidth=0)
     axes.plot(times, [p.mean for p in points], color=LIGHT["data"], linewidth=1.8, marker="o", markersize=3.5)
     axes.grid(axis="y")
     axes.spines["left"].set_visible(False)
-    locator = AutoDateLocator(maxticks=7 if width >= 600 else 4)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
+    ticks = _time_ticks(min(times), max(times), 7 if width >= 600 else 4)
+    axes.set_xticks([time for time, _ in ticks], [label for _, label in ticks])
     axes.locator_params(axis="y", nbins=5)
     axes.margins(x=0.02)
-    axes.set_xlabel(f"time (UTC); line: average reward per {words.per}, band: its interval", labelpad=6)
-    if width < 600:
-        axes.set_xlabel("time (UTC)", labelpad=6)
+    band = f"; line: average reward per {words.per}, band: its interval" if width >= 600 else ""
+    axes.set_xlabel(f"time (UTC){band}", labelpad=6)
     return drawing
 
 
-def _stamp(microseconds: int):
-    import numpy as np
+_STEPS = ((60, "%H:%M"), (900, "%H:%M"), (3600, "%H:%M"), (4 * 3600, "%H:%M"), (86400, "%d %b"), (7 * 86400, "%d %b"),
+          (28 * 86400, "%d %b"), (91 * 86400, "%b %Y"), (364 * 86400, "%b %Y"))  # fmt: skip
 
-    return np.datetime64(microseconds, "us")
+
+def _time_ticks(first: int, last: int, most: int) -> list[tuple[int, str]]:
+    """At most about ``most`` round moments between two, in microseconds since 1970, each with its label."""
+    for seconds, form in _STEPS:
+        for times in (1, 2, 3):
+            step = seconds * times * 1_000_000
+            if (last - first) / step < most:
+                start = -(-first // step) * step
+                return [(t, _moment(t, form)) for t in range(start, last + 1, step)] or [(first, _moment(first, form))]
+    step = (last - first) // (most - 1)
+    return [(t, _moment(t, "%Y")) for t in range(first, last + 1, step)]
+
+
+def _moment(microseconds: int, form: str) -> str:
+    """A tick's label; among hours, midnight is named by its day."""
+    time = datetime.fromtimestamp(microseconds / 1e6, UTC)
+    if form == "%H:%M" and not (time.hour or time.minute):
+        form = "%d %b"
+    return time.strftime(form).removeprefix("0" if form == "%d %b" else "")
 
 
 def actions(report: Report, shown: list[Candidate], width: int) -> Figure:

@@ -206,7 +206,8 @@ def gain(report: Report, candidate: Candidate, words: Words) -> str:
     if lift.low > 0 and math.isfinite(lift.low):
         return f"{candidate.name} earns {size}; {sure}, at least {words.reward(lift.low)} more"
     if lift.mean > 0 and math.isfinite(lift.low):
-        return f"On this log {candidate.name} earns {size}, but {words.reward(abs(lift.low))} less cannot be ruled out {sure}"
+        risk = f"{words.reward(abs(lift.low))} less cannot be ruled out {sure}"
+        return f"On this log {candidate.name} earns {size}, but {risk}"
     if lift.high is not None and lift.high < 0:
         return f"{candidate.name} earns {size}; {sure}, at least {words.reward(abs(lift.high))} less"
     return f"On this log {candidate.name} earns {size}"
@@ -224,11 +225,8 @@ def story(report: Report, candidate: Candidate, words: Words) -> tuple[str, ...]
     """The sentences under a candidate's verdict: the gain (unless refused), the gate's reason, what is missing."""
     verdict, name = candidate.verdict, candidate.name
     reason = verdict.reason if verdict else "The gate has not looked at it."
-    return tuple(
-        part
-        for part in (sentence(gain(report, candidate, words), name), sentence(reason, name), needed(candidate))
-        if part
-    )
+    parts = (sentence(gain(report, candidate, words), name), sentence(reason, name), needed(candidate))
+    return tuple(part for part in parts if part)
 
 
 def figures(candidate: Candidate, check: Check) -> tuple[str, str]:

@@ -183,6 +183,23 @@ def test_pictures_of_an_earlier_report_do_not_linger(report: Report, tmp_path) -
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["rewards.png"]
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("span", [1, 7e7, 5e9, 9e10, 2e12, 3e13, 1e14, 1e15])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_time_has_a_few_labels_whatever_the_span(report: Report, span: float, width: int) -> None:
+    """From a microsecond to thirty years: at least one and at most eight labels, all different."""
+    start = report.log.first
+    points = tuple(
+        msgspec.structs.replace(p, time=start + int(span * i / 11)) for i, p in enumerate(report.log.rewards)
+    )
+    shown = replace(report, log=msgspec.structs.replace(report.log, rewards=points))
+    picture = next(p for p in pictures(shown) if p.name == "rewards")
+    with canvas.style():
+        labels = [label.get_text() for label in picture.draw(width).axes[0].get_xticklabels()]
+    assert 1 <= len(labels) <= 8
+    assert len(set(labels)) == len(labels)
+
+
 def test_png_files_are_not_blank(report: Report, tmp_path) -> None:
     """Each PNG has ink on it and is wide enough for a slide."""
     from matplotlib.image import imread

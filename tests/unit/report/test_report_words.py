@@ -59,7 +59,8 @@ def test_evidence_is_what_a_stake_of_one_became(log_e: float, expected: str) -> 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(200, "200"), (219.3, "219"), (83.59, "83.6"), (0.01306, "0.0131"), (1830.4, "1,830"), (0.0021, "0.0021"), (-2.5, "−2.5"), ("yes", "yes"), (None, "–"),
+    [(200, "200"), (219.3, "219"), (83.59, "83.6"), (0.01306, "0.0131"), (1830.4, "1,830"),
+     (0.0021, "0.0021"), (-2.5, "−2.5"), ("yes", "yes"), (None, "–"),
      (math.inf, "∞"), (1.2e-5, "1.2×10⁻⁵")],
 )  # fmt: skip
 def test_a_checks_figure_is_rounded_sensibly(value: float | str | None, expected: str) -> None:
