@@ -68,7 +68,7 @@ def evaluate(
 
     how = Assessment(split_names(estimators), against, by or None, q, method, level, slice, seed)
     estimates, path = assess(runs, on=on, how=how, home=home, to=to)
-    say(Said(estimate_lines(estimates), {"estimates": estimates}, str(path or "")), json=json)
+    say(Said(estimate_lines(estimates), {"estimates": estimates}, str(path)), json=json)
 
 
 @app.command()

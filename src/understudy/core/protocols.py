@@ -39,11 +39,24 @@ class JoinRules:
 class LoggedDataset(Protocol):
     """Logged decisions behind a protocol; may be larger than memory."""
 
-    problem: Problem
-    fingerprint: str  # hash of content
-    n_steps: int
-    n_episodes: int
-    rules: JoinRules | None
+    @property
+    def problem(self) -> Problem: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of content."""
+        ...
+
+    @property
+    def n_steps(self) -> int: ...
+
+    @property
+    def n_episodes(self) -> int: ...
+
+    @property
+    def rules(self) -> JoinRules | None:
+        """How outcomes were joined; None if that is not known."""
+        ...
 
     def scan(self, max_steps: int = 65_536) -> Iterator[Steps]:
         """All steps in order, in batches that never cut an episode."""
@@ -100,7 +113,10 @@ class Learner(Protocol):
 class Estimator(Protocol):
     """A formula: terms per episode, and a smooth value of their means. A frozen dataclass of hyper-parameters."""
 
-    needs: frozenset[str]  # ⊆ {"propensity", "q", "match", "density_ratio"}
+    @property
+    def needs(self) -> frozenset[str]:
+        """⊆ {"propensity", "q", "match", "density_ratio"}."""
+        ...
 
     def terms(self, e: Evidence) -> np.ndarray:
         """f64[m, p], one row per episode."""
@@ -133,7 +149,8 @@ class Feedback:
 class Environment(Protocol):
     """A world to act in, vectorised over w parallel episodes. ``true_value(policy)`` where it is known."""
 
-    problem: Problem
+    @property
+    def problem(self) -> Problem: ...
 
     def reset(self, rng: np.random.Generator, w: int) -> View: ...
 

@@ -92,6 +92,12 @@ class Ledger:
 
         return self._write(write)
 
+    def made(self, kind: str) -> tuple[Manifest, ...]:
+        """The manifests of every recorded artifact of a kind, oldest first."""
+        query = sa.select(artifacts.c.manifest).where(artifacts.c.kind == kind).order_by(artifacts.c.time)
+        with self._read() as db:
+            return tuple(msgspec.json.decode(body, type=Manifest) for body in db.execute(query).scalars())
+
     def lineage(self, id: str) -> tuple[Ancestor, ...]:
         """An artifact and all it was made from, nearest first, each once. Raises: StoreError if it is unknown."""
         found: dict[str, Ancestor] = {}

@@ -41,19 +41,22 @@ class Assessment:
 
 def assess(
     runs: Sequence[str | Path], *, on: str | Path, how: Assessment, home: str | Path, to: str | Path | None = None
-) -> tuple[tuple[Estimate, ...], Path | None]:
-    """Estimates of every policy, of the incumbent, and of each paired difference.
+) -> tuple[tuple[Estimate, ...], Path]:
+    """Estimates of every policy, of the incumbent, and of each paired difference, as an ``estimates`` artifact.
+
+    The ledger remembers which rows a policy was evaluated on: who then chooses by the figures may not use those rows
+    to prove the choice.
 
     Args:
         runs: policy artifacts; a folder's name is the policy's name in the result.
-        to: an ``estimates`` artifact is written there; the same question asked again is answered from it.
+        to: the artifact's folder; None is one below ``home``. The same question asked again is answered from it.
 
     Raises:
         DataError: a policy was trained on rows it would be evaluated on.
         ConfigError: two policies share a name.
     """
-    policies = [open_policy(run) for run in runs]
-    incumbent = resolve(how.against, Home(home))
+    place, policies = Home(home), [open_policy(run) for run in runs]
+    incumbent = resolve(how.against, place)
     targets = _targets(policies, incumbent)
     seen = {policy.name: policy.trained_on for policy in policies if policy.trained_on is not None}
     found: list[tuple[Estimate, ...]] = []
@@ -64,15 +67,15 @@ def assess(
             by=how.by, against=incumbent.name, trained_on=seen, seed=how.seed,
         )  # fmt: skip
 
-    if to is None:
-        return compute(), None
-
     def fill(folder: Path) -> None:
         found.append(compute())
         (folder / ESTIMATES).write_bytes(msgspec.json.format(msgspec.json.encode(found[0]), indent=1))
 
-    write_artifact(to, _manifest(policies, incumbent, on, how), fill)
-    return found[0] if found else read_estimates(to), Path(to)
+    asked = _manifest(policies, incumbent, on, how)
+    folder = Path(home) / "estimates" / asked.recipe if to is None else Path(to)
+    write_artifact(folder, asked, fill)
+    place.record(folder)
+    return found[0] if found else read_estimates(folder), folder
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -74,7 +74,8 @@ def prove(run: str | Path, *, on: str | Path, how: Proof, home: str | Path) -> t
         time=now(), problem_hash=data.problem_hash, alias=how.family, candidate=candidate.manifest.id,
         incumbent=incumbent.id, dataset=data.id, alpha=rules.alpha, design=str(rules.margin),
     )  # fmt: skip
-    verdict, proof = _judge(candidate, incumbent, on, how, rules, Turn(k=look.k, number=look.number))
+    turn = Turn(k=look.k, number=look.number)
+    verdict, proof = _judge(candidate, incumbent, open_slice(on, how.slice), how, _Terms(rules, turn, place))
     signed = msgspec.structs.replace(verdict, candidate=look.candidate, incumbent=look.incumbent)  # ids, not names
     place.ledger.record_verdict(look, signed, time=now())
     folder = verdict_folder(home, look.id)
@@ -113,10 +114,17 @@ def last_verdict(policy_id: str, home: str | Path) -> tuple[Verdict, Lift] | Non
     return None
 
 
-def _judge(
-    candidate: Trained, incumbent: Incumbent, on: str | Path, how: Proof, rules: GateRules, turn: Turn
-) -> tuple[Verdict, Lift]:
-    data = open_slice(on, how.slice)
+@dataclass(frozen=True)
+class _Terms:
+    """What a verdict depends on besides policies and data."""
+
+    rules: GateRules
+    turn: Turn
+    place: Home
+
+
+def _judge(candidate: Trained, incumbent: Incumbent, data: Any, how: Proof, terms: _Terms) -> tuple[Verdict, Lift]:
+    rules = terms.rules
     proof = lift(
         data, candidate.policy, incumbent.policy, names=(candidate.name, incumbent.name), margin=rules.margin,
         level=1 - rules.alpha, seed=how.seed,
@@ -126,18 +134,31 @@ def _judge(
         targets = {candidate.name: candidate.policy, incumbent.name: incumbent.policy}
         estimates = evaluate(data, targets, ["dr"], against=incumbent.name, seed=how.seed)
     verdict = gate(
-        estimates, rules, against=incumbent.name, lift=proof, lineage=_lineage(candidate, incumbent, on, data),
-        findings=audit(data), turn=turn,
+        estimates, rules, against=incumbent.name, lift=proof, findings=audit(data), turn=terms.turn,
+        lineage=_lineage(candidate, incumbent, terms.place, data),
     )  # fmt: skip
     return verdict, proof
 
 
-def _lineage(candidate: Trained, incumbent: Incumbent, on: str | Path, data: Any) -> Lineage:
-    """Row by row: what training, selection and this gate share. Selection reads the slice ``select``."""
+def _lineage(candidate: Trained, incumbent: Incumbent, place: Home, data: Any) -> Lineage:
+    """Row by row: what training, selection and this gate share."""
     learned = [policy for policy in (candidate.trained_on, incumbent.trained_on) if policy is not None]
     training = None if candidate.trained_on is None else np.concatenate(learned)
-    selection = decision_hashes(open_slice(on, "select"))
-    return disjoint({"training": training, "selection": selection, "gate": decision_hashes(data)})
+    return disjoint({"training": training, "selection": _selection(candidate, place), "gate": decision_hashes(data)})
+
+
+def _selection(candidate: Trained, place: Home) -> np.ndarray | None:
+    """Hashes of every decision the candidate was ever evaluated on; None if some of them cannot be found any more."""
+    seen = [np.empty(0, np.uint64)]
+    for manifest in place.ledger.made("estimates"):
+        parents = {parent.kind: parent.id for parent in manifest.parents}
+        if candidate.manifest.id not in [parent.id for parent in manifest.parents]:
+            continue
+        where = place.known(parents["dataset"])
+        if where is None or not where.exists():
+            return None
+        seen.append(decision_hashes(open_slice(where, manifest.config["slice"])))
+    return np.concatenate(seen)
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:

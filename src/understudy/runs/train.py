@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from understudy import __version__
 from understudy.core.errors import StoreError
 from understudy.core.manifest import Manifest, Parent
 from understudy.core.protocols import Policy, Progress, quiet
+from understudy.core.steps import Steps, Transitions
 from understudy.data.artifact import read_manifest, write_artifact
-from understudy.data.dataset import decision_hashes
+from understudy.data.dataset import MemoryDataset, ParquetDataset, decision_hashes
 from understudy.models.policy_file import load_policy, save_policy
 from understudy.runs.home import Home
 from understudy.runs.settings import learner
@@ -34,10 +35,30 @@ class Trained:
     trained_on: np.ndarray | None  # u64[n] sorted hashes of the decisions it was fitted to; None = nobody knows
 
 
+class Watched:
+    """A dataset that knows whether anybody read it: a learner that reads nothing was trained on nothing."""
+
+    def __init__(self, data: MemoryDataset | ParquetDataset) -> None:
+        self.data, self.read = data, False
+        self.problem, self.rules, self.fingerprint = data.problem, data.rules, data.fingerprint
+        self.n_steps, self.n_episodes = data.n_steps, data.n_episodes
+
+    def scan(self, max_steps: int = 65_536) -> Iterator[Steps]:
+        """The dataset's own scan, noted."""
+        self.read = True
+        return self.data.scan(max_steps)
+
+    def sample(self, size: int, rng: np.random.Generator) -> Transitions:
+        """The dataset's own sample, noted."""
+        self.read = True
+        return self.data.sample(size, rng)
+
+
 def recipe(name: str, on: str | Path, settings: Mapping[str, Any], *, seed: int, slice: str) -> Manifest:
     """The manifest of what would be trained: settings resolved, nothing run."""
     parent = read_manifest(on)
-    resolved = {"learner": name, "settings": asdict(learner(name, settings)), "slice": slice, "shares": SHARES}
+    chosen: Any = learner(name, settings)
+    resolved = {"learner": name, "settings": asdict(chosen), "slice": slice, "shares": SHARES}
     return Manifest(
         kind="policy",
         problem_hash=parent.problem_hash,
@@ -71,11 +92,12 @@ def train(
     """
 
     def fill(folder: Path) -> dict[str, int]:
-        data = open_slice(on, slice)
+        data = Watched(open_slice(on, slice))
         policy = learner(name, settings or {}).fit(data, seed=seed, progress=progress)
         save_policy(policy, folder, problem=data.problem)
-        save_file({"decisions": decision_hashes(data)}, folder / ROWS)
-        return {"decisions": data.n_steps}
+        rows = decision_hashes(data.data) if data.read else np.empty(0, np.uint64)
+        save_file({"decisions": rows}, folder / ROWS)
+        return {"decisions": len(rows)}
 
     manifest = write_artifact(to, recipe(name, on, settings or {}, seed=seed, slice=slice), fill)
     if home is not None:
