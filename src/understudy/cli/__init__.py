@@ -23,10 +23,11 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except Exception as error:  # click's usage errors, whichever click typer brings along
-        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-            print(f"usage: {error.format_message()}\n  understudy --help lists the verbs.", file=sys.stderr)
-            return 2
-        raise
+        said = getattr(error, "format_message", None)
+        if said is None:
+            raise
+        print(f"usage: {said()}\n  understudy --help lists the verbs.", file=sys.stderr)
+        return 2
 
 
 def run() -> None:

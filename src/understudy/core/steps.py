@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class Steps:
 _PER_EPISODE = frozenset({"starts", "unit", "final_context"})
 
 
-def _take(column, rows):
+def _take(column: Any, rows: np.ndarray) -> Any:
     if column is None:
         return None
     return column.take(rows) if isinstance(column, Origin) else column[rows]

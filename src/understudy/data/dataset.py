@@ -63,9 +63,13 @@ class MemoryDataset:
     def n_episodes(self) -> int:
         return self.steps.m
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Hash of the problem and of every column's bytes."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         return content_id(self.problem.hash.encode(), *_column_bytes(self.steps))
 
     def scan(self, max_steps: int = 65_536) -> Iterator[Steps]:
@@ -96,8 +100,12 @@ class ParquetDataset:
     manifest: Manifest
     slices: tuple[Slice, ...] = ()
 
-    @cached_property
+    @property
     def problem(self) -> Problem:
+        return self._problem
+
+    @cached_property
+    def _problem(self) -> Problem:
         return read_problem(self.folder)
 
     @property
@@ -110,7 +118,7 @@ class ParquetDataset:
         """Id of the whole dataset this is (a slice of)."""
         return self.manifest.id
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """The manifest's id; for a slice, the hash of that id and of the cuts that lead to it."""
         if not self.slices:
