@@ -95,7 +95,7 @@ def draw(forest: Forest, words: Words, width: int) -> Figure:
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     axes.locator_params(axis="x", nbins=6 if wide else 4)
-    axes.set_xlabel(tidy(forest.axis, 70 if wide else 46), labelpad=6)
+    axes.set_xlabel(tidy(forest.axis if wide else forest.axis.partition(", ")[0], 70 if wide else 46), labelpad=6)
     _line(axes, forest, wide)
 
     def speak(e: Estimate) -> tuple[str, str]:
