@@ -177,7 +177,7 @@ def _overlap(lift: Lift, rules: GateRules) -> list[Check]:
     pair = lift.pair
     if pair is None:
         return [Check(name="overlap", observed=None, threshold=None, passed=False,
-                      why="The weights of the candidate were not examined.")]  # fmt: skip
+                      why=" ".join(lift.notes) or "The weights of the candidate were not examined.")]  # fmt: skip
     supported = pair.unsupported <= rules.max_unsupported and pair.ess > 0
     support = Check(
         name="support",

@@ -12,7 +12,8 @@ import pytest
 from understudy.core.errors import EvidenceError
 from understudy.core.steps import concat
 from understudy.data.dataset import MemoryDataset
-from understudy.ope.lift import lift
+from understudy.gate import GateRules, Lineage, gate
+from understudy.ope.lift import lift, no_lift
 from understudy.testing.cast import MEANS, TINY, Table, tiny_bandit, true_value
 
 OLD = Table(((0.6, 0.2, 0.2), (0.2, 0.6, 0.2)))
@@ -205,3 +206,13 @@ def test_the_design_names_what_may_not_change_between_looks():
     assert lift(log(300, seed=9), GOOD, OLD, names=NAMES).design == base
     assert lift(log(200), GOOD, OLD, names=NAMES, margin=0.01).design != base
     assert lift(log(200), GOOD, OLD, names=NAMES, q=None).design != base
+
+
+def test_a_lift_that_cannot_be_computed_is_refused_by_the_gate():
+    """A log without propensities: the gate says refused, with the reason, and never anything else."""
+    with pytest.raises(EvidenceError) as caught:
+        lift(log(50, propensity=None), GOOD, OLD, names=NAMES)
+    verdict = gate((), GateRules(), against="old", lift=no_lift(NAMES, str(caught.value)), lineage=Lineage())
+    assert verdict.outcome == "refused"
+    assert "none of the 50 decisions has a propensity" in verdict.reason
+    assert verdict.needed is None
