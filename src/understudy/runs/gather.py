@@ -67,6 +67,8 @@ def gather(
         lineage=tuple(_lineage(on, policies, Home(home))),
         code_version=__version__,
         headline=how.estimators[-1],
+        alpha=_alpha(candidates),
+        basis=f"Estimates rest on the slice {how.slice}, verdicts on the slice gate: no decision is in both.",
         **about,
     )
 
@@ -88,6 +90,12 @@ def _candidate(
         truth=truth,
         shares=_shares(policy.policy, data),
     )
+
+
+def _alpha(candidates: Sequence[Candidate]) -> float | None:
+    """The chance of shipping by luck that the gate was run with, where it was run."""
+    lifts = [candidate.lift for candidate in candidates if candidate.lift is not None]
+    return 1.0 - lifts[0].level if lifts else None
 
 
 def _incumbent(incumbent: Incumbent, data: Any, estimates: Sequence[Estimate], truth: float | None) -> Candidate:
