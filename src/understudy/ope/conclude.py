@@ -23,7 +23,11 @@ MIN_MATCHED = 30  # rows on which log and target agree (a difference: on which t
 MIN_INFORMATIVE = 10  # rows of weight whose reward is not the most common one
 MAX_UNSUPPORTED = 1e-6  # share of the target's probability on actions the log cannot take
 EXACT = ("betting", "empirical_bernstein")  # no central limit; every episode is kept
-METHODS = ("jackknife", "bootstrap", "studentised", *EXACT)
+DRAWN = ("bootstrap", "studentised")  # from resampled blocks
+METHODS = ("jackknife", *DRAWN, *EXACT)
+
+
+_Interval = tuple[float | None, float, float]  # standard error, low, high
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,11 @@ class _Case:
     parts: tuple[tuple[int, Estimator], ...]  # (target, settled estimator): one, or two to subtract
     totals: Totals
     segment: int | None
+
+    @property
+    def key(self) -> str:
+        """What tells this case from the others of its segment."""
+        return f"{self.label} of {self.name}"
 
     def value(self, mean: np.ndarray) -> np.ndarray:
         """Value of the target, or of the first minus the second."""
@@ -88,7 +97,7 @@ def conclude(tallied: Tally, plan: Plan, support: Support | None) -> tuple[Estim
             elif segment is None:
                 raise no_overlap(case.label, case.name)
             else:
-                lost.append(f"{plan.segments[segment]} holds no overlap for {case.label} of {case.name}")
+                lost.append(f"{plan.segments[segment]} holds no overlap for {case.key}")
         answer += _answer(cases, overlap, tallied, plan, support)
     if lost:
         answer = [_with_notes(e, lost) if e.segment == "" else e for e in answer]
@@ -147,8 +156,23 @@ def _answer(
 ) -> list[Estimate]:
     """Intervals of all cases of one segment; refused ones keep their value and say why."""
     reasons = [_refusals(case, overlap, tallied, plan, support) for case in cases]
-    found = [None if why else _interval(case, tallied, plan) for case, why in zip(cases, reasons)]
-    return [_estimate(case, overlap, plan, why, bounds) for case, why, bounds in zip(cases, reasons, found)]
+    open_ = [case for case, why in zip(cases, reasons) if not why]
+    drawn = _drawn(open_, plan) if plan.method in DRAWN else {}
+    bounds = {case.key: drawn.get(case.key) or _interval(case, tallied, plan) for case in open_}
+    return [_estimate(case, overlap, plan, why, bounds.get(case.key)) for case, why in zip(cases, reasons)]
+
+
+def _drawn(cases: list[_Case], plan: Plan) -> dict[str, _Interval | str]:
+    """Bootstrap intervals of all cases from one resampling; cases that some resample leaves undefined are left out."""
+    kind = "percentile" if plan.method == "bootstrap" else "studentised"
+    totals, values = {case.key: case.totals for case in cases}, {case.key: case.value for case in cases}
+    try:
+        found = bootstrap(totals, values, plan.level, seed=plan.seed, kind=kind)
+    except EvidenceError as error:
+        if len(cases) == 1:
+            return {cases[0].key: error.what}
+        return {key: answer for case in cases for key, answer in _drawn([case], plan).items()}
+    return {key: _asymptotic(bounds) for key, bounds in found.items()}
 
 
 def _refusals(case: _Case, overlap: _Overlap, tallied: Tally, plan: Plan, support: Support | None) -> list[str]:
@@ -207,19 +231,14 @@ def _exact_refusals(case: _Case, overlap: _Overlap, plan: Plan) -> list[str]:
     return why
 
 
-def _interval(case: _Case, tallied: Tally, plan: Plan) -> tuple[float | None, float, float] | str:
+def _interval(case: _Case, tallied: Tally, plan: Plan) -> _Interval | str:
     """(standard error, low, high), or why there is none after all."""
     if plan.method in EXACT:
         return _exact(case, tallied, plan)
-    if plan.method == "jackknife":
-        bounds: Bounds = jackknife(case.value, case.totals).bounds(plan.level)
-    else:
-        kind = "percentile" if plan.method == "bootstrap" else "studentised"
-        try:
-            drawn = bootstrap({"it": case.totals}, {"it": case.value}, plan.level, seed=plan.seed, kind=kind)
-        except EvidenceError as error:
-            return error.what
-        bounds = drawn["it"]
+    return _asymptotic(jackknife(case.value, case.totals).bounds(plan.level))
+
+
+def _asymptotic(bounds: Bounds) -> _Interval | str:
     std_error, skew = float(bounds.std_error), float(bounds.skew)
     if not np.isfinite(std_error):
         return "one block of units holds all overlap"
@@ -230,7 +249,7 @@ def _interval(case: _Case, tallied: Tally, plan: Plan) -> tuple[float | None, fl
     return std_error, float(bounds.low), float(bounds.high)
 
 
-def _exact(case: _Case, tallied: Tally, plan: Plan) -> tuple[float | None, float, float]:
+def _exact(case: _Case, tallied: Tally, plan: Plan) -> _Interval:
     """Bounds that need no central limit: E lower ≤ V and E upper ≤ −V whenever weights are at most the ratio."""
     segment, reward, ratio = (np.concatenate([part[i] for part in tallied.streams]) for i in range(3))
     if case.segment is not None:
@@ -256,7 +275,7 @@ def _exact(case: _Case, tallied: Tally, plan: Plan) -> tuple[float | None, float
     return None, min(bottom, value), max(top, value)  # a wider interval still covers
 
 
-def _estimate(case: _Case, overlap: _Overlap, plan: Plan, why: list[str], bounds) -> Estimate:
+def _estimate(case: _Case, overlap: _Overlap, plan: Plan, why: list[str], bounds: _Interval | str | None) -> Estimate:
     if isinstance(bounds, str):
         why, bounds = [*why, bounds], None
     j = case.column
