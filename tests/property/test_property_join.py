@@ -98,7 +98,7 @@ def run(rows: list[dict], aggregate: str, as_of: int) -> tuple:
         return digest, steps, log.counts, data.counts
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 6), st.lists(outcome, max_size=12), st.sampled_from(AGGREGATES), st.randoms(), st.integers(0, 8))
 def test_any_order_and_duplication_gives_the_same_dataset(n, outcomes, aggregate, random, slack):
     """Byte-identical steps for every permutation and repetition; rewards and counts equal those of a plain model."""

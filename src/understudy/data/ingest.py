@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from understudy.core.manifest import Manifest
 from understudy.core.problem import Problem
 from understudy.data.artifact import write_artifact
 from understudy.data.log import PROBLEM, QUARANTINE, Log, scratch
-from understudy.data.read import Names, read
+from understudy.data.read import Names, Reject, read
 from understudy.data.settle import settle
 from understudy.data.sources import Source, resolve
 from understudy.data.staging import Quarantine, Staging
@@ -30,6 +31,7 @@ def ingest(
     to: str | Path | None = None,
     complete: bool = False,
     replace: bool = False,
+    aside: Sequence[Reject] = (),
 ) -> Log:
     """Validate events against the problem and write a log artifact.
 
@@ -40,6 +42,7 @@ def ingest(
         to: folder of the artifact; None makes one that lives as long as the process.
         complete: every outcome that will ever come is in here, so that no decision has to wait for its window.
         replace: put the log in the place of another one.
+        aside: rows that an importer could not translate; they are counted and kept like any that fail here.
 
     Returns:
         The log; its ``counts`` reconcile: rows = decisions + duplicates + outcome_rows + quarantined.
@@ -55,15 +58,16 @@ def ingest(
         config={"sources": [[source.name, source.sha256] for source in sources], "complete": complete},
         code_version=__version__,
     )
-    made = write_artifact(folder, manifest, lambda part: _fill(part, sources, problem), replace=replace)
+    made = write_artifact(folder, manifest, lambda part: _fill(part, sources, problem, aside), replace=replace)
     return Log(folder, made)
 
 
-def _fill(folder: Path, sources: list[Source], problem: Problem) -> dict[str, int]:
+def _fill(folder: Path, sources: list[Source], problem: Problem, aside: Sequence[Reject]) -> dict[str, int]:
     (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(problem)) + b"\n")
     with Quarantine(folder / QUARANTINE, [source.name for source in sources]) as quarantine:
+        quarantine.add(0, [("row", reject) for reject in aside])
         with Staging(folder / "staging", problem) as staging:
-            rows = _stage(sources, problem, staging, quarantine)
+            rows = len(aside) + _stage(sources, problem, staging, quarantine)
         counts = Counter(settle(staging, folder, problem, quarantine))
     shutil.rmtree(staging.folder)
     counts["rows"] = rows

@@ -96,7 +96,7 @@ def _jsonl(path: Path, names: Names | None) -> Iterator[Rows]:
     lines: list[bytes] = []
     places: list[int] = []
     rejects: list[Reject] = []
-    for place, line in _lines(path):
+    for place, line in event_lines(path):
         if isinstance(line, Reject):
             rejects.append(line)
             continue
@@ -109,7 +109,7 @@ def _jsonl(path: Path, names: Names | None) -> Iterator[Rows]:
         yield _json_rows(lines, places, rejects, names)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes | Reject]]:
+def event_lines(path: Path) -> Iterator[tuple[int, bytes | Reject]]:
     """(number, line) of every line that is not blank; an over-long line comes as a Reject and never fills memory."""
     opener = gzip.open if path.suffix == ".gz" else open
     number, rest, first, overlong = 0, b"", True, 0
