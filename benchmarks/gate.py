@@ -129,15 +129,16 @@ def draws(world: World, log: Loops, reverse: bool = False) -> Draws:
     return Draws(ips_difference(w_new, w_old, log.reward), dr)
 
 
-def peaks(all_draws: Draws, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Peak of ln E over each loop: of the averaged process, and of its weights-only half alone. f64[loops] each"""
+def peaks(all_draws: Draws, counts: np.ndarray, half: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Peak of ln E over each loop: of the averaged process, and (``half``) of bets on weights only. f64[loops] each"""
     ends = np.cumsum(counts)
     both, alone = np.zeros(len(counts)), np.zeros(len(counts))
     for i, (first, last) in enumerate(zip(ends - counts, ends)):
         part = slice(first, last)
         assert all_draws.dr is not None
         both[i] = Draws(all_draws.ips[part], all_draws.dr[part]).wealth(0.0).peak
-        alone[i] = start(SHARES).extend(growth(all_draws.ips[part], BETS)).peak
+        if half:
+            alone[i] = start(SHARES).extend(growth(all_draws.ips[part], BETS)).peak
     return both, alone
 
 
@@ -148,13 +149,15 @@ def batches(loops: int, n: int, rows: int = 400_000) -> Iterator[int]:
         yield min(step, loops - first)
 
 
-def simulate(world: World, loops: int, n: int, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def simulate(
+    world: World, loops: int, n: int, seed: tuple[int, ...], half: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Peaks of ``loops`` independent loops: (averaged, weights only)."""
     rng = np.random.default_rng(seed)
     parts = []
     for size in batches(loops, n):
         log = play(world, size, n, rng)
-        parts.append(peaks(draws(world, log), log.counts))
+        parts.append(peaks(draws(world, log), log.counts, half))
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
 
@@ -169,10 +172,9 @@ def level(sizes: dict[int, int], gaps=GAPS, epsilons=EPSILONS, rewards=("binary"
             for g, gap in enumerate(gaps):
                 for n, loops in sizes.items():
                     error = "action" if (e + g) % 2 else "row"
-                    both, alone = simulate(World(epsilon, gap, reward, error), loops, n, (11, r, e, g, n))
-                    hits, thin = int((both >= NEED).sum()), int((alone >= NEED).sum())
+                    both, _ = simulate(World(epsilon, gap, reward, error), loops, n, (11, r, e, g, n))
                     cells.append({"reward": reward, "epsilon": epsilon, "gap": gap, "n": n, "loops": loops,
-                                  "error": error, "hits": hits, "hits_ips": thin})  # fmt: skip
+                                  "error": error, "hits": int((both >= NEED).sum())})  # fmt: skip
     return cells
 
 
@@ -184,7 +186,7 @@ def power(scale: float = 1.0, only=lambda key: True) -> list[dict]:
         for gap, published in zip((0.03, 0.04 if epsilon == 0.3 else 0.05), PUBLISHED[key]):
             for error in ("row", "action"):
                 loops = int(scale * {75: 4000, 100: 4000, 300: 4000, 1000: 2000, 3000: 1000, 10_000: 600}[n])
-                both, alone = simulate(World(epsilon, gap, error=error), loops, n, (12, n, int(1000 * gap)))
+                both, alone = simulate(World(epsilon, gap, error=error), loops, n, (12, n, int(1000 * gap)), True)
                 cells.append({"epsilon": epsilon, "gap": gap, "n": n, "loops": loops, "error": error,
                               "published": published, "trials": PUBLISHED[key][2],
                               "hits": int((both >= NEED).sum()), "hits_ips": int((alone >= NEED).sum())})  # fmt: skip
@@ -273,7 +275,8 @@ def canary(loops: int) -> list[dict]:
         for gap in (0.0, -0.01, 0.03, 0.05):
             for n in (3000, 10_000):
                 world = World(0.02, gap, error="action", canary=share)
-                both, alone = simulate(world, loops, n, (16, n, int(100 * share), int(1000 * abs(gap)), int(gap > 0)))
+                seed = (16, n, int(100 * share), int(1000 * abs(gap)), int(gap > 0))
+                both, alone = simulate(world, loops, n, seed, True)
                 cells.append({"share": share, "gap": gap, "n": n, "loops": loops,
                               "hits": int((both >= NEED).sum()), "hits_ips": int((alone >= NEED).sum())})  # fmt: skip
     return cells

@@ -75,13 +75,17 @@ def test_more_room_means_more_control_and_smaller_draws():
     assert moment[-1] < 0.5 * moment[0]
 
 
-def test_missing_support_errs_to_the_safe_side():
-    """Actions the log cannot contain count as paying nothing to the candidate and everything to the incumbent."""
-    new, old, behavior = np.array([0.2, 0.3, 0.5]), np.array([0.5, 0.0, 0.5]), np.array([0.6, 0.4, 0.0])
-    mean = np.array([0.4, 0.9, 0.8])
+@settings(max_examples=200, deadline=None)
+@given(positive, positive, positive, arrays(bool, K), arrays(float, K, elements=unit), arrays(float, K, elements=unit))
+def test_missing_support_errs_to_the_safe_side(new, old, behavior, never, q, mean):
+    """Actions the log cannot contain: the mean of each draw is at most the true difference, whatever they pay."""
+    never[0] = False
+    new, old, behavior = pmf(new), pmf(old), pmf(np.where(never, 0.0, behavior))
     w_n, w_o = ratios(new, behavior), ratios(old, behavior)
-    ips = [ips_difference(w_n, w_o, np.full(3, r)) for r in (0.0, 1.0)]
-    assert behavior @ (mean * ips[1] + (1 - mean) * ips[0]) <= (new - old) @ mean
-    _, d0, d1 = every_case(new, old, behavior, np.array([0.1, 0.5, 0.9]), DR_BOUNDS)
-    low = behavior[:2] @ (mean[:2, None] * d1 + (1 - mean[:2, None]) * d0)
-    assert (low <= (new - old) @ mean + 1e-12).all()
+    ips = [ips_difference(w_n, w_o, np.full(K, r)) for r in (0.0, 1.0)]
+    assert behavior @ (mean * ips[1] + (1 - mean) * ips[0]) <= (new - old) @ mean + 1e-9
+    bounds = np.concatenate([[1.0], DR_BOUNDS])
+    actions, d0, d1 = every_case(new, old, behavior, q, bounds)
+    expected = behavior[actions] @ (mean[actions, None] * d1 + (1 - mean[actions, None]) * d0)
+    assert (expected <= (new - old) @ mean + 1e-9).all()
+    assert (np.minimum(d0, d1) >= -bounds - 1e-9).all()

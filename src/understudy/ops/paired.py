@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_CHUNK = 4096  # rows
+
 
 def ips_difference(w_new: np.ndarray, w_old: np.ndarray, reward: np.ndarray) -> np.ndarray:
     """D = w_n r + w_o (1 − r) − 1: never below −1 and of mean V_n − V_o, whatever policy made the log.
@@ -48,7 +50,8 @@ def controlled_difference(
     x, so the mean is V_n − V_o for every s(x) and every q, right or wrong. D is affine in s and in r, so
     s_j(x) = the largest s in [0, 1] with min over all supported a and r in {0, 1} of D ≥ −B_j has a closed form.
     It looks at x only, never at the action taken or its reward: that keeps the mean, and makes the floor hold for
-    every action that might have been taken. Actions without support enter neither sum.
+    every action that might have been taken. Actions without support are assumed to pay the candidate nothing and the
+    incumbent everything, so there the mean is too low: the safe side.
 
     Args:
         new, old, behavior: f64[n, k] probabilities of all actions; rows sum to 1.
@@ -58,17 +61,28 @@ def controlled_difference(
     Returns:
         f64[n, J] with entries ≥ −B_j.
     """
-    rows = np.arange(len(action))
-    gap = ratios(new, behavior) - (w_old := ratios(old, behavior))  # [n, k]
-    expected = (behavior * gap * q).sum(1)  # [n]
-    control = w_old - 1.0 - (expected[:, None] - gap * q)  # [n, k] Z0 − Z1: how much one unit of s takes away
-    room = np.minimum(gap, 0.0) + w_old  # [n, k] 1 + the worst D at s = 0, given the action; ≥ 0
-    binding = (behavior > 0) & (control > 1e-12)
-    safe = np.where(binding, control, 1.0)
-    fixed = gap[rows, action] * reward + w_old[rows, action] - 1.0  # [n] D at s = 0
-    taken = control[rows, action]
     out = np.empty((len(action), len(bounds)))
-    for j, bound in enumerate(bounds):
-        share = np.where(binding, (room + (bound - 1.0)) / safe, 1.0).min(1).clip(0.0, 1.0)  # s_j(x)
-        out[:, j] = fixed - share * taken
-    return np.maximum(out, -bounds)  # rounding only: the closed form already holds the floor
+    for first in range(0, len(action), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        tables = new[part], old[part], behavior[part]
+        out[part] = _controlled(*tables, action[part], reward[part], q[part], bounds)
+    return out
+
+
+def _controlled(new, old, behavior, action, reward, q, bounds) -> np.ndarray:
+    """``controlled_difference`` of rows whose columns fit in a core's cache together."""
+    rows = np.arange(len(action))
+    w_old = ratios(old, behavior)
+    gap = ratios(new, behavior) - w_old  # [n, k]
+    # What the incumbent would do without support counts as paying 1, as it does at s = 0 through E w_o < 1.
+    expected = (behavior * gap * q - old * (behavior <= 0)).sum(1)  # [n]
+    control = w_old - 1.0 - (expected[:, None] - gap * q)  # [n, k] how much one unit of s takes away
+    room = np.minimum(gap, 0.0) + w_old - 1.0  # [n, k] the worst D at s = 0, given the action; ≥ −1
+    binding = (behavior > 0) & (control > 1e-12)
+    per_unit = np.where(binding, 1.0 / np.where(binding, control, 1.0), 0.0)
+    base = np.where(binding, room * per_unit, 1.0)  # where the control only adds, all of it may be used
+    share = np.ones((len(action), len(bounds)))  # [n, J] s_j(x) = min_a (room_a + B_j) / control_a
+    for a in range(behavior.shape[1]):
+        np.minimum(share, base[:, a, None] + per_unit[:, a, None] * bounds, out=share)
+    fixed = gap[rows, action] * reward + w_old[rows, action] - 1.0  # [n] D at s = 0
+    return np.maximum(fixed[:, None] - share * control[rows, action][:, None], -bounds)  # the maximum: rounding only
