@@ -12,7 +12,7 @@ from understudy.core.errors import ConfigError
 from understudy.core.protocols import LoggedDataset, Progress, quiet
 from understudy.core.steps import concat
 from understudy.models.ensembles import Bag
-from understudy.models.fitting import make
+from understudy.models.fitting import discrete, make
 from understudy.models.policies import Explore
 
 
@@ -38,6 +38,7 @@ class Bagging:
         """The policy; the seed fixes the resampling."""
         if self.size < 1:
             raise ConfigError(f"bag: size must be at least 1; got {self.size}", field="size")
+        discrete(data.problem, "bag")
         steps, regressor = concat(list(data.scan())), make(self.model, self.options)
         models = []
         for j, stream in enumerate(np.random.SeedSequence(seed).spawn(self.size)):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from understudy.core.protocols import LoggedDataset, Progress, quiet
-from understudy.models.fitting import fit_data, make
+from understudy.models.fitting import discrete, fit_data, make
 from understudy.models.policies import Explore
+from understudy.ops.explore import gamma_schedule
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Direct:
         options: its hyper-parameters.
         explore: greedy, epsilon_greedy (ε = amount), softmax (λ = amount), squarecb (γ = amount), votes (ε = amount).
         amount: how much the rule explores; see ``models.policies.Explore``.
+        growth: ρ; the rule's amount is ``amount · n^ρ``, n the decisions learned from. SquareCB settles with ρ = .5,
+            ε-greedy with a negative ρ; 0 keeps the amount as it is.
 
     Biased where the log's actions depend on what the regressor cannot express; low variance everywhere else.
     Source: Dudík, Langford & Li 2011, "Doubly robust policy evaluation and learning", section 2 (DM).
@@ -29,10 +32,12 @@ class Direct:
     options: Mapping[str, Any] = field(default_factory=dict)
     explore: str = "greedy"
     amount: float = 0.0
+    growth: float = 0.0
 
     def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet) -> Explore:
         """The policy. Raises ConfigError for an unknown model, option or rule."""
-        regressor = make(self.model, self.options)
-        model = fit_data(regressor, data, seed=seed)
+        discrete(data.problem, "direct")
+        model = fit_data(make(self.model, self.options), data, seed=seed)
         progress("fit", {"steps": float(data.n_steps)})
-        return Explore(model, self.explore, self.amount)
+        amount = float(gamma_schedule(self.amount, data.n_steps, self.growth))
+        return Explore(model, self.explore, amount)

@@ -13,7 +13,7 @@ from understudy.core.hashing import buckets
 from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Progress, quiet
 from understudy.core.steps import Steps, bandit_steps, concat
-from understudy.models.fitting import make
+from understudy.models.fitting import discrete, make
 from understudy.models.policies import Explore
 
 
@@ -47,7 +47,7 @@ class DoublyRobust:
             raise ConfigError(
                 f"dr needs folds ≥ 2 and a final model of any real number; got {self.folds}, {self.final}"
             )
-        steps, k = concat(list(data.scan())), data.problem.actions.k
+        steps, k = concat(list(data.scan())), discrete(data.problem, "dr")
         if steps.propensity is None:
             raise EvidenceError("the log has no propensities, and dr weights by them", hint="Use the direct learner.")
         q = self._cross_fit(steps, data.problem, seed)  # [n, k]

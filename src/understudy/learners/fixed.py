@@ -9,6 +9,7 @@ import numpy as np
 from understudy.core.errors import EvidenceError
 from understudy.core.protocols import LoggedDataset, Progress, quiet
 from understudy.core.registry import unknown
+from understudy.models.fitting import discrete
 from understudy.models.policies import Fixed
 
 
@@ -23,6 +24,7 @@ class FixedLearner:
 
     def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet) -> Fixed:
         """The constant policy. Raises ConfigError if no action has that name."""
+        discrete(data.problem, "fixed")
         names = data.problem.actions.names
         if self.action:
             if self.action not in names:

@@ -11,6 +11,7 @@ import msgspec
 from understudy.core.errors import ConfigError
 from understudy.core.protocols import LoggedDataset, Progress, quiet
 from understudy.core.registry import find
+from understudy.models.fitting import discrete
 from understudy.models.policies import Mixture, Uniform
 
 
@@ -35,4 +36,4 @@ class Floor:
         except msgspec.ValidationError as error:
             raise ConfigError(f"floor over {self.base}: {error}") from error
         policy = base.fit(data, seed=seed, progress=progress)
-        return Mixture((policy, Uniform(data.problem.actions.k)), (1 - self.epsilon, self.epsilon))
+        return Mixture((policy, Uniform(discrete(data.problem, "floor"))), (1 - self.epsilon, self.epsilon))

@@ -11,7 +11,7 @@ import numpy as np
 from understudy.core.errors import EvidenceError
 from understudy.core.protocols import LoggedDataset, Progress, quiet
 from understudy.core.steps import concat
-from understudy.models.fitting import make
+from understudy.models.fitting import discrete, make
 from understudy.models.policies import Explore
 
 
@@ -38,6 +38,7 @@ class IPW:
 
     def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet) -> Explore:
         """The policy. Raises EvidenceError if the log has no propensities, or no reward above the bottom."""
+        discrete(data.problem, "ipw")
         learner = make(self.classifier, self.options, kind="classifiers")
         steps = concat(list(data.scan()))
         if steps.propensity is None:

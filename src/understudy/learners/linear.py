@@ -10,6 +10,7 @@ from understudy.core.errors import ConfigError
 from understudy.core.protocols import LoggedDataset
 from understudy.core.steps import Steps
 from understudy.models.feature_map import FeatureMap, fit_feature_map
+from understudy.models.fitting import discrete
 from understudy.models.ridge import Sums, sums
 
 
@@ -42,8 +43,9 @@ def nothing_learned(features: FeatureMap, k: int, forgetting: float) -> Learned:
 
 def learn(data: LoggedDataset, forgetting: float, signed_log: bool) -> Learned:
     """Two passes: features, then sums in the order of the log."""
+    k = discrete(data.problem, "a linear bandit")
     features = fit_feature_map(data.problem, data.scan(), signed_log)
-    learned = nothing_learned(features, data.problem.actions.k, forgetting)
+    learned = nothing_learned(features, k, forgetting)
     for batch in data.scan():
         learned = learned.update(batch)
     return learned

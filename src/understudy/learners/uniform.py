@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from understudy.core.protocols import LoggedDataset, Progress, quiet
+from understudy.models.fitting import discrete
 from understudy.models.policies import Uniform
 
 
@@ -14,4 +15,4 @@ class UniformLearner:
 
     def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet) -> Uniform:
         """The uniform policy over the problem's actions."""
-        return Uniform(data.problem.actions.k)
+        return Uniform(discrete(data.problem, "uniform"))

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from understudy.core.errors import ConfigError
+from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Regressor, ValueModel
 from understudy.core.registry import find, unknown
 from understudy.core.steps import concat
@@ -28,6 +29,17 @@ def make(name: str, options: Mapping[str, Any] | None = None, *, kind: str = "mo
         return msgspec.convert(dict(options or {}), made)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}: {error}") from error
+
+
+def discrete(problem: Problem, who: str) -> int:
+    """k, the number of named actions. Raises ConfigError where actions are continuous, which ``who`` cannot learn."""
+    if not problem.actions.discrete:
+        raise ConfigError(
+            f"{who} learns among named actions; this problem has {problem.actions.dims} continuous dimensions",
+            hint="Cut the range into named actions, or choose a learner of continuous actions.",
+            field="actions",
+        )
+    return problem.actions.k
 
 
 def fit_data(regressor: Regressor, data: LoggedDataset, *, seed: int) -> ValueModel:

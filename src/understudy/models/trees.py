@@ -48,25 +48,31 @@ class TreeModel:
     def values(self, context: np.ndarray) -> np.ndarray:
         """f32[n, d] → f64[n, k]."""
         x = self.features(context)
-        return np.stack(
-            [base + self.scale[0] * self._sum(x, roots) for base, roots in zip(self.base, self.roots)], axis=1
-        )
+        if len(x) * self.roots.size > ROUTED * len(self.value):
+            sums = np.stack([self._route(x, roots) for roots in self.roots], axis=1)
+        else:
+            sums = self._walk(x)
+        return self.base + self.scale[0] * sums
 
     def members(self, context: np.ndarray) -> np.ndarray:
         """What each tree alone would predict, were it a mean of trees: f32[n, d] → f64[T, n, k]."""
         x = self.features(context)
-        each = [self.value[self._leaves(x, roots)] for roots in self.roots]  # k of [n, T]
-        return self.base + self.scale[0] * self.roots.shape[1] * np.stack(each, axis=2).transpose(1, 0, 2)
+        k, trees = self.roots.shape
+        each = self.value[self._leaves(x, self.roots.ravel())].reshape(-1, k, trees)
+        return self.base + self.scale[0] * trees * each.transpose(2, 0, 1)
 
-    def _sum(self, x: np.ndarray, roots: np.ndarray) -> np.ndarray:
-        if len(x) * self.roots.size > ROUTED * len(self.value):
-            return self._route(x, roots)
-        rows = max(1, CHUNK // max(len(roots), 1))
-        parts = [self.value[self._leaves(x[i : i + rows], roots)].sum(1) for i in range(0, len(x), rows)]
-        return np.concatenate(parts) if parts else np.zeros(0)
+    def _walk(self, x: np.ndarray) -> np.ndarray:
+        """Σ over the trees of each action, f64[n, k]: every row in every tree at once, a level per turn."""
+        k, trees = self.roots.shape
+        rows = max(1, CHUNK // max(self.roots.size, 1))
+        sums = np.zeros((len(x), k))
+        for i in range(0, len(x), rows):
+            leaf = self._leaves(x[i : i + rows], self.roots.ravel())
+            sums[i : i + rows] = self.value[leaf].reshape(-1, k, trees).sum(2)
+        return sums
 
     def _route(self, x: np.ndarray, roots: np.ndarray) -> np.ndarray:
-        """The same sum, all rows sent down a tree together and parted at each node: faster for many rows."""
+        """The same sum for one action, f64[n], all rows sent down a tree together: faster for many rows."""
         total, columns = np.zeros(len(x)), np.asfortranarray(x)
         everybody = np.arange(len(x))
         for root in roots:

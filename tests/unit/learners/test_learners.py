@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from understudy.core.errors import ConfigError, EvidenceError
+from understudy.core.problem import ActionSpace, Problem
 from understudy.core.registry import find
 from understudy.data.dataset import MemoryDataset
 from understudy.envs.bandit import bandit, behavior
 from understudy.envs.classification import classification
 from understudy.envs.rollout import rollout
+from understudy.learners import LEARNERS
 from understudy.learners.bag import Bagging
 from understudy.learners.direct import Direct
 from understudy.learners.dr import DoublyRobust
@@ -145,6 +147,25 @@ def test_bagging_disagrees_where_it_does_not_know() -> None:
     few = MemoryDataset(ENV.problem, rollout(ENV, Uniform(3), 50, seed=2))
     sure = [Bagging(size=20, epsilon=0.0).fit(d, seed=0).probs(ENV.context).max(1).mean() for d in (few, DATA)]
     assert sure[0] < 0.9 < sure[1]
+
+
+def test_exploration_settles_as_decisions_accumulate() -> None:
+    """γ = 10·√3000 for SquareCB; ε = 3000^(−1/3) for ε-greedy; both in the policy, to be read."""
+    assert Direct(explore="squarecb", amount=10.0, growth=0.5).fit(DATA, seed=0).amount == pytest.approx(
+        10 * 3_000**0.5
+    )
+    epsilon = Direct(explore="epsilon_greedy", amount=1.0, growth=-1 / 3).fit(DATA, seed=0).amount
+    assert epsilon == pytest.approx(3_000 ** (-1 / 3))
+
+
+@pytest.mark.parametrize("name", sorted(LEARNERS))
+def test_continuous_actions_are_refused_by_name(name: str) -> None:
+    """Every learner here chooses among named actions, and says so instead of failing somewhere inside."""
+    problem = Problem(features=PLAIN.features, actions=ActionSpace(low=(0.0,), high=(1.0,)))
+    steps = example_log(PLAIN, 20, 1).steps
+    data = LoggedSteps(problem, steps.with_(action=np.zeros((20, 1), np.float32), propensities=None))
+    with pytest.raises(ConfigError, match="continuous"):
+        find("learners", name)().fit(data, seed=0)
 
 
 def test_the_suite_catches_a_learner_without_a_seed() -> None:
