@@ -9,9 +9,9 @@ from typing import Any
 
 from understudy.core.errors import ConfigError
 from understudy.core.problem import Problem
-from understudy.core.registry import find
 from understudy.data import identify
 from understudy.data.identify import draft_yaml, load_problem
+from understudy.data.importers.imported import import_log
 from understudy.data.ingest import ingest
 from understudy.data.join import join
 from understudy.data.log import Log
@@ -64,11 +64,23 @@ def bring(
             )
         log = ingest(list(sources), problem=load_problem(problem), to=to)
     else:
-        imported = find("importers", layout)(*sources, **options)
-        chosen = imported.problem if problem is None else load_problem(problem)
-        log = ingest(imported.decisions, imported.outcomes, problem=chosen, to=to, complete=imported.complete)
+        log = _import(layout, sources, problem, options, to)
     Home(home).record(to)
     return Brought(log_lines(log), {"counts": log.counts})
+
+
+def _import(layout: str, sources: Sequence[Path], problem: Path | None, options: Mapping[str, Any], to: Path) -> Log:
+    if problem is not None or len(sources) != 1:
+        raise ConfigError(
+            f"layout {layout!r} takes one path and drafts its own problem; got {len(sources)} paths"
+            + (" and a problem" if problem else ""),
+            hint=f"understudy ingest PATH --as {layout} --to logs",
+            field="as",
+        )
+    try:
+        return import_log(layout, sources[0], to=to, **options)
+    except TypeError as error:
+        raise ConfigError(f"importer {layout!r} does not take these options: {error}", field="set") from error
 
 
 def log_lines(log: Log) -> list[str]:
