@@ -12,27 +12,51 @@ from understudy.ope.audit.log import Log
 FOLDS = 2
 ROWS = 8_000  # more rows to learn from would not change a verdict
 FLOOR = 0.02
+RIDGE = 5e-6
 
 
 def guess(log: Log, features: Sequence[int]) -> np.ndarray:
     """Q̂(a|x) f64[n, k], rows sum to 1 over what is allowed; no row's own action went into its guess.
 
-    Q̂ = (1 − δ) (softmax regression + tree) / 2 + δ share,  per policy version where the log names versions.
+    Per policy version (where the log names versions) a softmax regression or a tree, whichever predicts better. Rows
+    weigh by their propensity and the outcome's square root is taken: the weighted rows follow b² / Σ b², whose top
+    action stands out clearer, so that less of the exploration has to be averaged away.
     """
     encoded = encode(log, features)
-    share = log.taken.mean(0) + 1e-9
-    q = np.tile(share / share.sum(), (log.steps.n, 1))
+    share = log.taken.mean(0)
+    q = np.tile(share, (log.steps.n, 1))
     fold = buckets(log.steps.row_unit, FOLDS, salt=5)
     for version in _versions(log):
-        for held in range(FOLDS):
-            train = np.flatnonzero(version & (fold != held))[:: max(int(version.sum()) // (FOLDS * ROWS), 1)]
-            test = np.flatnonzero(version & (fold == held))
-            if len(train) < 200 or not len(test):
-                continue
-            model = 0.5 * _softmax(log, encoded, train, test) + 0.5 * _tree(log, encoded, train, test)
-            q[test] = (1 - FLOOR) * model + FLOOR * q[test]
+        rows = [np.flatnonzero(version & (fold == f)) for f in range(FOLDS)]
+        if min(len(r) for r in rows) < 200:
+            continue
+        fits = [[fit(log, encoded, _thin(rows[1 - f]), rows[f]) for fit in (_softmax, _tree)] for f in range(FOLDS)]
+        scores = [[_score(log, rows[f], p) for p in fits[f]] for f in range(FOLDS)]
+        for f in range(FOLDS):  # which family: judged on the other fold
+            model = fits[f][int(np.argmax(scores[1 - f]))]
+            q[rows[f]] = (1 - FLOOR) * model + FLOOR * q[rows[f]]
     q = np.where(log.allowed & log.taken.any(0), q, 0.0)
-    return q / q.sum(1, keepdims=True)
+    return q / np.maximum(q.sum(1, keepdims=True), 1e-12)
+
+
+def _thin(rows: np.ndarray) -> np.ndarray:
+    return rows[:: max(len(rows) // ROWS, 1)]
+
+
+def _score(log: Log, rows: np.ndarray, p: np.ndarray) -> float:
+    """Mean log-likelihood of the actions taken."""
+    return float(np.log(np.maximum(p[np.arange(len(rows)), log.steps.action[rows]], 1e-4)).mean())
+
+
+def _weights(log: Log, rows: np.ndarray) -> np.ndarray:
+    assert log.steps.propensity is not None
+    w = np.clip(log.steps.propensity[rows], 1e-6, None)
+    return w / w.mean()
+
+
+def _unsquared(p: np.ndarray) -> np.ndarray:
+    root = np.sqrt(p)
+    return root / np.maximum(root.sum(1, keepdims=True), 1e-12)
 
 
 def _versions(log: Log) -> list[np.ndarray]:
@@ -70,7 +94,7 @@ def _softmax(log: Log, x: np.ndarray, train: np.ndarray, test: np.ndarray, steps
     from scipy.optimize import minimize
 
     k, d = log.k, x.shape[1]
-    inputs, target = x[train], log.taken[train]
+    inputs, target, weight = x[train], log.taken[train], _weights(log, train)
     closed = np.where(log.allowed, 0.0, -1e9)
 
     def pmf(w: np.ndarray, rows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
@@ -80,11 +104,12 @@ def _softmax(log: Log, x: np.ndarray, train: np.ndarray, test: np.ndarray, steps
 
     def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
         p = pmf(w, train, inputs)
-        nll = -np.log(np.maximum((p * target).sum(1), 1e-300)).mean() + 5e-4 * (w @ w)
-        return float(nll), (inputs.T @ (p - target) / len(train)).ravel() + 1e-3 * w
+        nll = -(weight * np.log(np.maximum((p * target).sum(1), 1e-300))).mean() + RIDGE * (w @ w)
+        slope = inputs.T @ (weight[:, None] * (p - target)) / len(train)
+        return float(nll), slope.ravel() + 2 * RIDGE * w
 
     best = minimize(loss, np.zeros(d * k), jac=True, method="L-BFGS-B", options={"maxiter": steps})
-    return pmf(best.x, test, x[test])
+    return _unsquared(pmf(best.x, test, x[test]))
 
 
 def _tree(log: Log, x: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -92,8 +117,7 @@ def _tree(log: Log, x: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.nd
     from sklearn.tree import DecisionTreeClassifier
 
     tree = DecisionTreeClassifier(max_leaf_nodes=40, min_samples_leaf=25, random_state=0)
-    tree.fit(x[train].astype(np.float32), log.steps.action[train])
+    tree.fit(x[train].astype(np.float32), log.steps.action[train], sample_weight=_weights(log, train))
     p = np.zeros((len(test), log.k))
     p[:, tree.classes_.astype(int)] = tree.predict_proba(x[test].astype(np.float32))
-    p = np.where(log.allowed[test], p + 1e-3, 0.0)
-    return p / p.sum(1, keepdims=True)
+    return _unsquared(np.where(log.allowed[test], p + 1e-3, 0.0))

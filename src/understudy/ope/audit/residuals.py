@@ -22,6 +22,7 @@ from understudy.ops import stats
 
 BINS = 8
 TELLTALE = 0.8  # no honest feature explains this share of the variance of a reward within actions
+LEVELS, UNSEEN = 5, 2
 LEAST = 20.0  # a cell in which fewer are expected proves nothing
 
 
@@ -40,7 +41,8 @@ class Residuals:
         total, variance = _summed(self.r[live], c, bins), _summed(self.v[live], c, bins)
         if self.floor is None:
             return total, tail_p(total, variance, 1.0)
-        variance = np.maximum(variance, _summed(self.r[live] ** 2, c, bins))
+        seen = _summed(self.r[live] ** 2, c, bins)
+        variance = np.where(total < 0, np.maximum(variance, seen), seen)
         down, up = _largest(self.floor[live], c, bins), _largest(self.r[live], c, bins)
         return total, tail_p(total, variance, np.where(total < 0, down, up))
 
@@ -58,7 +60,9 @@ class Residuals:
         total = float(each.sum())
         if self.floor is None:
             raise ValueError("the terms of a row depend on each other; use the pmf's own variance")
-        variance = max(float((each**2).sum()), float((g * g * self.v).sum()))
+        variance = float((each**2).sum())
+        if total < 0:
+            variance = max(variance, float((g * g * self.v).sum()))
         bound = (g * self.floor).sum(1).max() if total < 0 else each.max()
         return total, float(tail_p(np.array(total), np.array(variance), float(bound)))
 
@@ -91,15 +95,17 @@ def chosen(log: Log, q: np.ndarray) -> Residuals:
     """Residuals against the chosen propensity, spread over the actions by q f64[n, k].
 
     Var R_ia = Q² (1/p_ia − 1), and p_ia is known of the taken action only. A cell in which no improbable action
-    happened to be taken would look certain, so E[1/p − 1 | Q] is pooled over the whole log by level of Q:
-    mean of (1[a_i = a] / p_i) (1 / p_i − 1) over all (i, a) with Q_ia in the same bin.
+    happened to be taken would look certain, and its sum too low to be chance. So E[1/p − 1 | Q] is pooled over the
+    whole log in a few levels of Q, as the mean of (1[a_i = a] / p_i) (1 / p_i − 1) over their (i, a), with a few
+    improbable actions more than were seen.
     """
     p = log.steps.propensity
     assert p is not None
     weight = log.taken / np.maximum(p, 1e-12)[:, None]
     seen = (weight * (1 / np.maximum(p, 1e-12) - 1)[:, None]).ravel()
-    level = np.searchsorted(np.unique(np.quantile(q, np.linspace(0, 1, 26)[1:-1])), q.ravel(), "right")
-    spread = np.bincount(level, weights=seen) / np.maximum(np.bincount(level), 1)
+    level = np.searchsorted(np.unique(np.quantile(q, np.linspace(0, 1, LEVELS + 1)[1:-1])), q.ravel(), "right")
+    rare = max(float(np.quantile(p, 0.02)), 1e-6)
+    spread = (np.bincount(level, weights=seen) + UNSEEN / rare * (1 / rare - 1)) / np.maximum(np.bincount(level), 1)
     return Residuals(q * (weight - 1), q * q * spread[level].reshape(q.shape), floor=q)
 
 
