@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from understudy.core.hashing import buckets
+from understudy.ope.evaluate import estimate
+from understudy.ope.evidence import rows
 from understudy.ops.blocks import BLOCKS, block_sums
 from understudy.ops.intervals import binomial_p, bootstrap, empirical_bernstein
 
@@ -43,6 +45,19 @@ def test_intervals_cover_what_they_claim(world):
         assert max(cell["answered"] for cell in cells if cell["estimator"] != "betting") < 0.05 * LOGS
     else:
         assert kinds.count("two-sided") >= 15  # the test cannot pass by claiming nothing
+
+
+def test_what_is_simulated_is_what_the_api_answers():
+    """Four logs through ``estimate``: the intervals of the simulation, to rounding."""
+    world = next(w for w in worlds() if (w.name, w.reward) == ("uniform", "binary"))
+    target = world.targets()["near"]
+    drawn = draw(world, 4, 1000, np.random.default_rng(14))
+    e = bench.evidence(drawn, target, MODEL[drawn.context])
+    for name in ("ips", "snips", "dr", "dros"):
+        said = bench.ask(name, e, drawn.shape, np.ones(4, bool), buckets(drawn.unit, BLOCKS))
+        for i in range(4):
+            (found,) = estimate({"near": rows(e, slice(1000 * i, 1000 * (i + 1)))}, [name])
+            assert (found.value, found.low, found.high) == pytest.approx((said.value[i], said.low[i], said.high[i]))
 
 
 def test_blocks_by_user_cover_where_users_repeat():
