@@ -122,8 +122,9 @@ def _fill(folder: Path, query: Query, logged: dict[str, int]) -> dict[str, int]:
     try:
         sql.execute(query.hits()).fetchall()
         fates = dict(sql.sql("SELECT fate, count(*) FROM hits GROUP BY fate").fetchall())
-        _copy(sql, query.kept(LATE, EARLY), folder / LATE_FILE)
-        _copy(sql, query.kept(ORPHAN), folder / ORPHANS_FILE)
+        sql.execute(query.lost()).fetchall()
+        _copy(sql, "SELECT * FROM lost WHERE fate <> 'orphan'", folder / LATE_FILE)
+        _copy(sql, "SELECT * EXCLUDE (delay) FROM lost WHERE fate = 'orphan'", folder / ORPHANS_FILE)
         mature = sql.sql(f"SELECT count(*) FROM {query.d} WHERE closes <= {query.as_of}").fetchall()[0][0]
         steps = _copy(sql, query.dataset(sort=not query.problem.bandit), folder / STEPS)
         if not _in_order(folder / STEPS):  # the engine promises no order behind a join

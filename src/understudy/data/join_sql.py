@@ -39,7 +39,8 @@ class Query:
         )
 
     def hits(self) -> str:
-        """Every outcome once (the earliest of its copies), with its decision and its fate."""
+        """Every outcome once (the earliest of its copies, whose values are equal), with its decision and its fate."""
+        name = "0" if len(self.problem.outcomes) == 1 else "any_value(name)"
         return f"""
 CREATE TEMP TABLE hits AS
 SELECT d.log_row, o.position, o.name, o.value, o.time - d.time AS delay,
@@ -48,19 +49,18 @@ SELECT d.log_row, o.position, o.name, o.value, o.time - d.time AS delay,
             WHEN o.time - d.time <= -{self.backward} AND o.time < d.time THEN {EARLY}
             WHEN d.closes > {self.as_of} THEN {WAITING}
             ELSE {JOINED} END::UTINYINT AS fate
-FROM (SELECT key, dedup, min(file_row_number) AS position, any_value(name) AS name,
-             min(time) AS time, arg_min(value, file_row_number) AS value
+FROM (SELECT key, dedup, min(file_row_number) AS position, {name} AS name, min(time) AS time, min(value) AS value
       FROM read_parquet('{self.outcomes}', file_row_number = true) GROUP BY key, dedup) AS o
 LEFT JOIN (SELECT key, time, log_row, closes FROM {self.d}) AS d USING (key)"""
 
-    def kept(self, *fates: int) -> str:
-        """The outcomes of those fates, as they stand in the log, with why and how late."""
-        places = ", ".join(map(str, fates))
+    def lost(self) -> str:
+        """The outcomes that counted for nothing, as they stand in the log, with why and how late."""
         return f"""
+CREATE TEMP TABLE lost AS
 SELECT o.* EXCLUDE (file_row_number), CASE fate WHEN {LATE} THEN 'late' WHEN {EARLY} THEN 'early' ELSE 'orphan' END
        AS fate, h.delay / 1e6 AS delay
 FROM read_parquet('{self.outcomes}', file_row_number = true) AS o
-JOIN (SELECT * FROM hits WHERE fate IN ({places})) AS h ON o.file_row_number = h.position
+JOIN (SELECT * FROM hits WHERE fate IN ({LATE}, {EARLY}, {ORPHAN})) AS h ON o.file_row_number = h.position
 ORDER BY h.position"""
 
     def sums(self) -> str:
