@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from understudy.core.protocols import State
+
 MODELS = {
     "ridge": "understudy.models.ridge:Ridge",
     "logistic": "understudy.models.logistic:Logistic",
@@ -34,7 +36,7 @@ STATES = {
 }
 
 
-def load(state: Any) -> Any:
+def load(state: State) -> Any:
     """The policy or model that ``state`` describes; its kind must be registered.
 
     Raises: StoreError if the kind is unknown, or the state is not what that kind writes.
