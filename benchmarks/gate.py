@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from understudy.ope.lift import Draws
 from understudy.ops.betting import BETS, DR_BOUNDS, SHARES, growth, spent, start
+from understudy.ops.draws import Draws
 from understudy.ops.intervals import binomial_p
 from understudy.ops.paired import controlled_difference, ips_difference
 

@@ -21,29 +21,14 @@ from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Regressor, ValueModel
 from understudy.core.registry import find
 from understudy.core.steps import Steps, bandit_steps, concat
-from understudy.ops.betting import BETS, DR_BOUNDS, DR_SHARES, SHARES, STAKE, Wealth, growth, start
+from understudy.ops.betting import BETS, DR_BOUNDS, DR_SHARES, SHARES, Wealth, start
+from understudy.ops.draws import Draws
 from understudy.ops.paired import controlled_difference, ips_difference
 
 Model = Literal["forward"] | Regressor | ValueModel | None
 
 # Forward cross-fitting: the first rows get no model; from then on one fit on all earlier rows at each doubling.
 FIRST_FIT = 128
-
-
-@dataclass(frozen=True)
-class Draws:
-    """One row per independent unit, in log order: what the bets are placed on. In units of the reward's range."""
-
-    ips: np.ndarray  # f64[u] ≥ −1
-    dr: np.ndarray | None  # f64[u, J] ≥ −DR_BOUNDS
-
-    def wealth(self, margin: float) -> Wealth:
-        """The averaged process after all draws, betting against "the mean is at most margin"."""
-        grown = growth(self.ips, BETS, 1.0, margin)
-        if self.dr is None:
-            return start(SHARES).extend(grown)
-        controlled = growth(self.dr, np.array([STAKE]), DR_BOUNDS, margin)
-        return start(np.concatenate([SHARES, DR_SHARES])).extend(np.hstack([grown, controlled]))
 
 
 def lift(
@@ -64,7 +49,6 @@ def lift(
     Args:
         data: logged decisions that neither policy was trained on or chosen by.
         incumbent: None = whatever policy made the log, row by row; its weights are 1.
-        incumbent: None is the policy behind the log itself, row by row, whichever it was.
         names: of the candidate and of the incumbent.
         margin: smallest lift worth shipping, in units of reward; negative states non-inferiority.
         q: ``"forward"`` (or a Regressor) is refitted on the past of each row; a ValueModel must come from other
@@ -85,11 +69,14 @@ def lift(
             field="margin",
         )
     values, notes = _values(log, q, problem, seed)
-    ahead, behind = _draws(log, values), _draws(log.swapped(), values)
     m, need = margin / log.width, -float(np.log1p(-level))
-    wealth, against = ahead.wealth(m), behind.wealth(-m)
-    best = ahead.ips if ahead.dr is None else ahead.dr[:, -1]  # the smallest bet leaves room for all of the control
-    u = len(best)
+    behind = _draws(log.swapped(), values)
+    against = behind.wealth(-m)
+    high = -behind.bound(need, -m, against.peak)
+    del behind
+    ahead = _draws(log, values)  # after the reverse is done with, so that one set of draws is in memory at a time
+    wealth = ahead.wealth(m)
+    u = len(ahead.ips)
     return Lift(
         candidate=names[0],
         incumbent=names[1],
@@ -97,13 +84,13 @@ def lift(
         margin=margin,
         log_e=wealth.log_e,
         peak_log_e=wealth.peak,
-        mean=float(best.mean()) * log.width,
-        low=_bound(ahead, need, m, wealth.peak) * log.width,
-        high=-_bound(behind, need, -m, against.peak) * log.width,
+        mean=float(ahead.best.mean()) * log.width,
+        low=ahead.bound(need, m, wealth.peak) * log.width,
+        high=high * log.width,
         second_moment=float(np.square(ahead.ips).mean()),
         parts=_parts(wealth),
         level=level,
-        std_error=float(best.std(ddof=1) / np.sqrt(u)) * log.width,
+        std_error=float(ahead.best.std(ddof=1) / np.sqrt(u)) * log.width,
         reverse_peak_log_e=against.peak,
         growth=float(wealth.log_wealth.max()) / u,
         n_units=u,
@@ -282,22 +269,6 @@ def _parts(wealth: Wealth) -> dict[str, float]:
     j, logs = len(BETS), wealth.log_wealth
     parts = {"ips": replace(start(SHARES), log_wealth=logs[:j]).log_e}
     return parts if len(logs) == j else {**parts, "dr": replace(start(DR_SHARES), log_wealth=logs[j:]).log_e}
-
-
-def _bound(draws: Draws, need: float, margin: float, peak: float) -> float:
-    """Largest margin that the process has rejected at some look; −1 if none: no difference can be lower."""
-    from scipy.optimize import brentq
-
-    def surplus(m: float) -> float:
-        return draws.wealth(m).peak - need
-
-    sure, open_ = (margin, 1.0 - 1e-9) if peak >= need else (-1.0 + 1e-6, margin)
-    if peak < need and surplus(sure) < 0:
-        return -1.0
-    if surplus(open_) >= 0:
-        return open_
-    root = float(brentq(surplus, sure, open_, xtol=1e-5))  # pyright: ignore[reportArgumentType]
-    return max(sure, root - 1e-5)  # never above the root
 
 
 def _design(margin: float, q: Model, seed: int) -> str:

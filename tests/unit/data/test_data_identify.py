@@ -21,7 +21,8 @@ def frame(n: int = 400) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     return pd.DataFrame({
         "decision_id": [f"d{i}" for i in range(n)], "age": rng.integers(18, 80, n),
-        "time": pd.date_range("2026-01-01", periods=n, freq="min", tz="UTC"), "city": rng.choice(["rome", "oslo"], n), "vip": rng.random(n) > 0.5,
+        "time": pd.date_range("2026-01-01", periods=n, freq="min", tz="UTC"),
+        "city": rng.choice(["rome", "oslo"], n), "vip": rng.random(n) > 0.5,
         "score": np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n)), "user": [f"u{i}" for i in range(n)],
         "row": np.arange(n), "unit_id": rng.integers(0, 50, n), "action": rng.choice(["x", "y"], n), "propensity": 0.5,
         "revenue": rng.random(n) * 5,
