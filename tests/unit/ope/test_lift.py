@@ -216,3 +216,18 @@ def test_a_lift_that_cannot_be_computed_is_refused_by_the_gate():
     assert verdict.outcome == "refused"
     assert "none of the 50 decisions has a propensity" in verdict.reason
     assert verdict.needed is None
+
+
+def test_episodes_are_compared_by_their_returns():
+    """Horizon 2, γ ½: weights multiply over steps, returns r₀ + r₁/2 are scaled by their range 1.5, one draw each."""
+    problem = msgspec.structs.replace(TINY, horizon=2, discount=0.5)
+    flat = tiny_bandit(OLD, 600, 11)
+    last = np.arange(600) % 2 == 1
+    steps = replace(flat, starts=np.arange(0, 601, 2), unit=flat.unit[:300], terminated=last)
+    w = (GOOD.prob(flat.context, flat.action) / flat.propensity).reshape(300, 2).prod(1)
+    g = (flat.reward.reshape(300, 2) @ [1.0, 0.5]) / 1.5
+    got = lift(MemoryDataset(problem, steps), GOOD, OLD, names=NAMES)
+    assert got.mean == pytest.approx(1.5 * ((w - 1) * g).mean())
+    assert got.second_moment == pytest.approx((((w - 1) * g) ** 2).mean())
+    assert (got.n, got.n_units, set(got.parts)) == (300, 300, {"ips"})
+    assert got.anytime
