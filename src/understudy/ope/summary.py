@@ -53,9 +53,9 @@ def summarize(data: LoggedDataset, *, level: float = 0.95) -> LogSummary:
 def missing(steps: Steps) -> np.ndarray:
     """bool[n]: no outcome arrived at all."""
     if steps.origin is not None:
-        return steps.origin.arrived == 0
+        return np.asarray(steps.origin.arrived == 0)
     if steps.outcomes is not None and steps.outcomes.shape[1]:
-        return np.isnan(steps.outcomes).all(1)
+        return np.asarray(np.isnan(steps.outcomes).all(1))
     return np.zeros(steps.n, bool)
 
 

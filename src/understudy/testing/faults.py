@@ -61,6 +61,7 @@ def another_action(kind: Kind, n: int, seed: int) -> World:
     w, rng = world(kind, n, seed), _rng(seed)
     others = w.steps.allowed.astype(np.float64) if w.steps.allowed is not None else np.ones((n, K))
     others[np.arange(n), w.steps.action] = 0
+    assert w.steps.propensity is not None
     return w.with_(propensity=np.where(_some(rng, n), _at(w.pmf, draw(rng, others)), w.steps.propensity))
 
 

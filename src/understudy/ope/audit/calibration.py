@@ -47,10 +47,10 @@ def judge(log: Log) -> Judgement | None:
 
 
 def _judge(log: Log, balance: Balance) -> Judgement:
-    suspects = balance.suspects(SUSPECT).tolist()
+    suspects = balance.suspects(SUSPECT)
     leak_p = float(balance.features.min(initial=1.0))
     telltales = [j for j in range(len(balance.codes)) if reward_share(log, j) > TELLTALE]
-    without = sorted({*telltales, *(suspects if len(suspects) <= MANY else [])})
+    without: list[int] = sorted({*telltales, *(suspects if len(suspects) <= MANY else [])})
     if log.steps.propensities is not None:
         residuals, q = balance.plain, None
         looks = _full_looks(log, residuals)
@@ -169,12 +169,14 @@ def _shift(log: Log, verdict: Judgement) -> int:
     p, pmf, action = log.steps.propensity, log.steps.propensities, log.steps.action
     assert p is not None
     if pmf is not None:
-        fits = {s: np.log(np.maximum(np.roll(pmf, s, 0)[np.arange(len(p)), action], 1e-3)).mean() for s in (-1, 0, 1)}
+        fits = {
+            s: float(np.log(np.maximum(np.roll(pmf, s, 0)[np.arange(len(p)), action], 1e-3)).mean()) for s in (-1, 0, 1)
+        }
         margin = 0.02
     else:
         assert verdict.q is not None
         own = np.log(verdict.q[np.arange(len(p)), action])
-        fits = {s: np.corrcoef(np.roll(np.log(p), s), own)[0, 1] if p.std() > 0 else 0.0 for s in (-1, 0, 1)}
+        fits = {s: float(np.corrcoef(np.roll(np.log(p), s), own)[0, 1]) if p.std() > 0 else 0.0 for s in (-1, 0, 1)}
         margin = 0.1
     best = max(fits, key=lambda s: fits[s])
     return -best if fits[best] > fits[0] + margin else 0

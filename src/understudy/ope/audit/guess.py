@@ -119,5 +119,5 @@ def _tree(log: Log, x: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.nd
     tree = DecisionTreeClassifier(max_leaf_nodes=40, min_samples_leaf=25, random_state=0)
     tree.fit(x[train].astype(np.float32), log.steps.action[train], sample_weight=_weights(log, train))
     p = np.zeros((len(test), log.k))
-    p[:, tree.classes_.astype(int)] = tree.predict_proba(x[test].astype(np.float32))
+    p[:, np.asarray(tree.classes_, np.int64)] = tree.predict_proba(x[test].astype(np.float32))
     return _unsquared(np.where(log.allowed[test], p + 1e-3, 0.0))

@@ -70,9 +70,9 @@ class Log:
     def silent(self) -> np.ndarray:
         """bool[n]: no outcome arrived."""
         if self.steps.origin is not None:
-            return self.steps.origin.arrived == 0
+            return np.asarray(self.steps.origin.arrived == 0)
         if self.steps.outcomes is not None and self.steps.outcomes.shape[1]:
-            return np.isnan(self.steps.outcomes).all(1)
+            return np.asarray(np.isnan(self.steps.outcomes).all(1))
         return np.zeros(self.steps.n, bool)
 
     @cached_property

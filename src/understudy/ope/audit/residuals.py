@@ -143,9 +143,9 @@ class Balance:
         """f64[d] p-values: does the feature know more of the action than the propensities do?"""
         return self.by_feature(self.plain)
 
-    def suspects(self, alpha: float) -> np.ndarray:
+    def suspects(self, alpha: float) -> list[int]:
         """Features that know too much: candidates for a leak."""
-        return np.flatnonzero(self.features <= alpha)
+        return [int(j) for j in np.flatnonzero(self.features <= alpha)]
 
     def informed(self, without: Sequence[int]) -> tuple[Residuals, np.ndarray]:
         """Residuals spread by a guess of the pmf from the context (bar some features), and that guess f64[n, k]."""
