@@ -34,7 +34,7 @@ def benchmark() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("section", ["level", "family", "selection", "clusters"])
+@pytest.mark.parametrize("section", ["level", "family", "selection", "clusters", "drift"])
 def test_no_false_ship_rate_is_above_five_percent(section):
     """Exact binomial test per cell at 1 %: never rejects "at most 5 % of loops ship a candidate that is no better".
 
