@@ -55,6 +55,8 @@ def evaluate(
     method: Annotated[str, typer.Option(help="Kind of interval.")] = "jackknife",
     level: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
     slice: Annotated[str, typer.Option(help="Which slice to evaluate on.")] = "select",
+    propensity: Annotated[str, typer.Option(help="logged, or estimate: fitted where the log has none.")] = "logged",
+    doubt: Annotated[bool, typer.Option("--sensitivity", help="Also: what if propensities were wrong?")] = False,
     to: Annotated[Path | None, typer.Option("--to", help="Folder for the estimates artifact.")] = None,
     home: Home = HOME,
     seed: Seed = 0,
@@ -65,10 +67,13 @@ def evaluate(
     Example: understudy evaluate runs/trees runs/zero --on data --with ips,snips,dr --against logged
     """
     from understudy.runs.assess import Assessment, assess, estimate_lines, split_names
+    from understudy.runs.doubt import curve_lines, curves
 
-    how = Assessment(split_names(estimators), against, by or None, q, method, level, slice, seed)
+    how = Assessment(split_names(estimators), against, by or None, q, method, level, slice, seed, propensity)
     estimates, path = assess(runs, on=on, how=how, home=home, to=to)
-    say(Said(estimate_lines(estimates), {"estimates": estimates}, str(path)), json=json)
+    found = curves(runs, on=on, how=how) if doubt else ()
+    lines = estimate_lines(estimates) + curve_lines(found)
+    say(Said(lines, {"estimates": estimates, "sensitivity": found}, str(path)), json=json)
 
 
 @app.command()

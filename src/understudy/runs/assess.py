@@ -37,6 +37,7 @@ class Assessment:
     level: float = 0.95
     slice: str = "select"
     seed: int = 0
+    propensity: str = "logged"
 
 
 def assess(
@@ -64,7 +65,7 @@ def assess(
     def compute() -> tuple[Estimate, ...]:
         return evaluate(
             open_slice(on, how.slice), targets, how.estimators, q=how.q, level=how.level, method=how.method,
-            by=how.by, against=incumbent.name, trained_on=seen, seed=how.seed,
+            by=how.by, against=incumbent.name, trained_on=seen, propensity=how.propensity, seed=how.seed,
         )  # fmt: skip
 
     def fill(folder: Path) -> None:
