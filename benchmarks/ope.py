@@ -30,7 +30,6 @@ PEER = ROOT / "benchmarks" / ".peers" / "obp"
 NEEDS = ["numpy>=2.2,<2.5", "scipy", "scikit-learn", "pandas", "tqdm", "matplotlib", "seaborn", "pyyaml"]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 K, TAU, LAMBDA = 10, 5.0, 20.0
-REPEATS = 3  # times per turn, on both sides: what the other side left in the caches counts for a third
 SEVEN = ("ips", "snips", "dm", "dr", "sndr", "switch_dr", "dros")
 TARGETS = {"point_100000": 25.0, "point_1000000": 15.0, "interval_100000": 10.0}
 
@@ -44,16 +43,17 @@ def main(argv: list[str] | None = None) -> int:
     if options.child:
         serve(product_tasks if options.child == "product" else peer_tasks, Path(options.data))
         return 0
-    sizes = {20_000: 5} if options.quick else {100_000: 15, 1_000_000: 7}
+    # n → (turns, times per turn): with several in a row, what the other side left in the caches counts little
+    sizes = {20_000: (5, 5)} if options.quick else {100_000: (15, 5), 1_000_000: (7, 2)}
     draws, interval_rounds = 1000, 1 if options.quick else 3
     python = peer_python()
     with tempfile.TemporaryDirectory() as folder:
         found = {}
-        for n, rounds in sizes.items():
+        for n, (rounds, repeats) in sizes.items():
             path = Path(folder) / f"{n}.npz"
             np.savez(path, **make_log(n))
             with_intervals = n == min(sizes)
-            found[n] = duel(python, path, rounds, draws if with_intervals else 0, interval_rounds)
+            found[n] = duel(python, path, (rounds, repeats), draws if with_intervals else 0, interval_rounds)
     report = summary(found, draws)
     print(json.dumps(report, indent=2))
     if not options.quick:
@@ -83,16 +83,17 @@ def softmax(score: np.ndarray) -> np.ndarray:
     return e / e.sum(1, keepdims=True)
 
 
-def duel(python: Path, data: Path, rounds: int, draws: int, interval_rounds: int) -> dict:
-    """Both sides do each task in turn, ``rounds`` times; the first round warms up and is not counted."""
+def duel(python: Path, data: Path, turns: tuple[int, int], draws: int, interval_rounds: int) -> dict:
+    """Both sides do each task in turn; the first turn warms up and is not counted."""
+    rounds, repeats = turns
     with Child(Path(sys.executable), "product", data) as ours, Child(python, "peer", data) as theirs:
         answer: dict = {"values": {}, "point": ([], []), "interval": ([], []), "bootstrap": []}
         for round_ in range(rounds + 1):
-            pair = ours.ask("point", REPEATS), theirs.ask("point", REPEATS)
+            pair = ours.ask("point", repeats), theirs.ask("point", repeats)
             answer["values"] = {name: (pair[0]["values"][name], pair[1]["values"][name]) for name in SEVEN}
             if round_:
                 for side, reply in zip(answer["point"], pair):
-                    side.append(reply["cpu"] / REPEATS)
+                    side.append(reply["cpu"] / repeats)
         for round_ in range(interval_rounds if draws else 0):
             if not round_:
                 ours.ask("interval")
