@@ -286,7 +286,7 @@ def canary(loops: int) -> list[dict]:
 
 
 def drift(loops: int, n: int = 2000) -> list[dict]:
-    """The candidate is worse in the first half of the log and as much better in the second: no better over any prefix."""
+    """The candidate is worse in the first half of the log and as much better in the second: over no prefix better."""
     cells = []
     for epsilon in (0.02, 0.1, 0.3):
         for gap in (0.01, 0.03, 0.04):

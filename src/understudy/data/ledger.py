@@ -287,12 +287,14 @@ class Ledger:
 
     def _write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work`` in a transaction that is on the disk when this returns; a lost race starts it again."""
+        # SQLite's writers wait for each other; elsewhere a serializable transaction may have to start again.
+        lost = (exc.IntegrityError,) if self._engine.name == "sqlite" else (exc.IntegrityError, exc.OperationalError)
         with _faults(self.url):
             for attempt in range(_RETRIES):
                 try:
                     with self._engine.connect().execution_options(writes=True) as db, db.begin():
                         return work(db)
-                except (exc.IntegrityError, exc.OperationalError):
+                except lost:
                     if attempt == _RETRIES - 1:
                         raise
         raise AssertionError("unreachable")

@@ -6,6 +6,7 @@ import multiprocessing as mp
 import sqlite3
 
 import pytest
+from sqlalchemy import event
 
 from understudy.core.errors import ConfigError, EvidenceError, StoreError
 from understudy.core.evidence import Verdict
@@ -174,6 +175,28 @@ def test_a_url_nobody_understands_is_a_config_error():
     """The error names what can be used instead."""
     with pytest.raises(ConfigError, match="no ledger"):
         Ledger("nonsense://x")
+
+
+def test_a_database_that_refuses_is_a_store_error(tmp_path, url):
+    """No such folder, no database, a full disk: StoreError, and what was acknowledged stays."""
+    with pytest.raises(StoreError, match="unable to open"):
+        Ledger(f"sqlite:///{tmp_path}/nowhere/ledger.db")
+    (tmp_path / "text.db").write_text("certainly no database" * 100)
+    with pytest.raises(StoreError, match="not a database"):
+        Ledger(f"sqlite:///{tmp_path}/text.db")
+    ledger = Ledger(url)
+    look(ledger, "a")
+
+    def full(connection, _):
+        connection.execute("PRAGMA max_page_count = 1")
+
+    ledger._engine.dispose()
+    event.listen(ledger._engine, "connect", full)
+    with pytest.raises(StoreError, match="full"):
+        for i in range(2000):
+            look(ledger, f"candidate {i}")
+    seen = Ledger(url).looks()
+    assert [item.candidate for item in seen] == ["a", *(f"candidate {i}" for i in range(len(seen) - 1))]
 
 
 def test_the_plain_schema_fits_postgresql():
