@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from coverage_methods import METHODS, SAMPLES, compare
 from understudy.ops.intervals import clopper_pearson
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "coverage.md"
@@ -56,7 +57,12 @@ METHOD = """
 The plain interval θ̂ ± t·SE misses on one side when few units carry the estimate: rare rewards, heavy weights. The one
 given here (`ops/intervals.py: jackknife_interval`) corrects for skewness with the cubic transformation of Hall (1992)
 and takes Satterthwaite degrees of freedom. Both come from the same delete-one-block replicates, so they cost nothing.
-In the claimed cells, "plain t" shows what would have happened without.
+In the claimed cells, "plain t" shows what would have happened without. Candidates compared on means of 256 blocks,
+{samples:,} samples each (standard error of a cell: 0.3 points), coverage in percent:
+
+{table}
+
+Where a handful of equal events carries an estimate its distribution is a lattice, and no interval covers exactly 95 %.
 """
 
 
@@ -67,7 +73,7 @@ def write_page(cells: list[dict], claim: Claim, rejected: Rejected) -> int:
         _verdict(cells, claim, rejected),
         _by_estimator(cells, claim, rejected),
         _betting(cells),
-        METHOD,
+        _methods(),
         _biased(cells, claim),
         _clusters(cells),
         _refused(cells, claim),
@@ -117,6 +123,11 @@ def _betting(cells) -> str:
     head = ["behavior", "reward", "cells", "lower bound at 95 %: lowest", "both sides at 97.5 %: lowest"]
     text = "## Betting bounds, every setting (all targets, n = 75 to 5,000)\n\n"
     return text + _table(head, rows)
+
+
+def _methods() -> str:
+    rows = [[name, *(f"{100 * shares[method]:.1f}" for method in METHODS)] for name, shares in compare()]
+    return METHOD.format(samples=SAMPLES, table=_table(["what carries the estimate", *METHODS], rows))
 
 
 def _biased(cells, claim) -> str:
