@@ -98,16 +98,15 @@ def _as_of(log: Log, window: int) -> int:
 
 
 def _newest(path: Path) -> int:
-    """Largest ``time`` of a Parquet file, from its footer."""
+    """Largest ``time`` of a Parquet file, read from its footer where that tells."""
     with parquet.ParquetFile(path) as file:
-        place = file.schema_arrow.get_field_index("time")
-        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         leaf = next(j for j in range(file.metadata.num_columns) if file.schema.column(j).path == "time")
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         found = [group.column(leaf).statistics for group in groups if group.num_rows]
         if all(statistics is not None and statistics.has_min_max for statistics in found):
             return max((statistics.max for statistics in found), default=-(2**62))
-        assert place >= 0
-        return max(batch.column(0).to_numpy().max() for batch in file.iter_batches(columns=["time"]))
+        batches = file.iter_batches(columns=["time"])
+        return max(int(batch.column(0).to_numpy().max()) for batch in batches if batch.num_rows)
 
 
 def _columns(log: Log) -> list[str]:

@@ -329,6 +329,7 @@ def _columnar(source: Source, names: Names | None) -> Iterator[Rows]:
         return
     row = 0
     for batch in _batches(source):
+        batch.validate(full=True)  # a flipped bit may have made text that is none
         yield _table_rows(batch, np.arange(row, row + batch.num_rows) + 1, names, [])
         row += batch.num_rows
 

@@ -17,6 +17,7 @@ from understudy.data.log import DECISIONS, OUTCOMES, database, text
 from understudy.data.read import Reject
 from understudy.data.schema import decision_schema, outcome_schema, quoted
 from understudy.data.staging import Quarantine, Staging
+from understudy.data.times import MICRO
 from understudy.data.validate import dedup_keys
 
 PARQUET = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
@@ -53,7 +54,7 @@ def _decisions(sql: Any, staging: Staging, folder: Path, problem: Problem, quara
     order = "time, decision_id" if problem.bandit else "min(time) OVER (PARTITION BY episode), episode_id, t, time"
     kept = "staged" if not _count(sql, "dropped") else "(SELECT * FROM staged ANTI JOIN dropped USING (rid))"
     sql.execute(f"COPY (SELECT {columns} FROM {kept} ORDER BY {order}) TO '{text(folder / DECISIONS)}' {PARQUET}")
-    _set_aside(sql, quarantine, "decision", "staged JOIN dropped USING (rid) WHERE reason <> 'duplicate'")
+    _set_aside(sql, quarantine, problem, "decision", "staged JOIN dropped USING (rid) WHERE reason <> 'duplicate'")
     filled = ", ".join(f"count({name})" for name in _OPTIONAL)
     found = sql.sql(f"SELECT {filled} FROM '{text(folder / DECISIONS)}'").fetchall()[0]
     counts = {f"with_{name}": count for name, count in zip(_OPTIONAL, found)}
@@ -103,6 +104,7 @@ def _outcomes(sql: Any, staging: Staging, folder: Path, problem: Problem, quaran
         refused = _set_aside(
             sql,
             quarantine,
+            problem,
             "outcome",
             "(SELECT results.*, 'outcome_conflict' AS reason, 'this outcome_id came earlier with value ' || first "
             "AS detail FROM results JOIN disputed USING (dedup) WHERE value <> first)",
@@ -140,7 +142,7 @@ def _as(schema: Any, column: dict[str, Any]) -> Any:
     return pa.RecordBatch.from_arrays([a.cast(f.type) for a, f in zip(arrays, schema)], schema=schema)
 
 
-def _set_aside(sql: Any, quarantine: Quarantine, kind: str, what: str) -> int:
+def _set_aside(sql: Any, quarantine: Quarantine, problem: Problem, kind: str, what: str) -> int:
     """Move the selected rows to quarantine; their text is the row as it was understood."""
     reader = sql.sql(f"SELECT * FROM {what}").to_arrow_reader(8_192)
     n = 0
@@ -148,10 +150,24 @@ def _set_aside(sql: Any, quarantine: Quarantine, kind: str, what: str) -> int:
         for row in batch.to_pylist():
             reject = {name: row.pop(name, None) for name in ("source", "line", "reason", "detail", "rid")}
             said = {name: value for name, value in row.items() if value is not None and name not in _HASHES}
+            said = _as_written(said, problem, kind)
             raw = json.dumps(said, ensure_ascii=False, default=str)
             quarantine.add(reject["source"], [(kind, Reject(reject["line"], reject["reason"], reject["detail"], raw))])
             n += 1
     return n
+
+
+def _as_written(said: dict[str, Any], problem: Problem, kind: str) -> dict[str, Any]:
+    """Codes back to names, microseconds to seconds."""
+    if kind == "decision" and problem.actions.discrete:
+        said["action"] = problem.actions.names[said["action"]]
+    elif kind == "outcome":
+        said["name"] = problem.outcome_names[said["name"]]
+    for feature in problem.features if kind == "decision" else ():
+        code = said.get(f"context.{feature.name}")
+        if feature.kind == "category" and code is not None and code < len(feature.values):
+            said[f"context.{feature.name}"] = feature.values[int(code)]
+    return said | {"time": said["time"] / MICRO}
 
 
 _OPTIONAL = ("allowed", "propensities", "propensity")

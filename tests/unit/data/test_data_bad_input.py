@@ -166,6 +166,8 @@ def test_duplicate_decision_with_other_content(tmp_path):
     assert log.counts["decisions"] == 2 and log.counts["duplicates"] == 1
     aside = log.quarantine().to_pylist()
     assert [(row["line"], row["reason"]) for row in aside] == [(3, "decision_conflict")]
+    said = json.loads(aside[0]["raw"])
+    assert (said["action"], said["context.city"], said["time"]) == ("blue", "oslo", 1_700_000_100)
     kept = pq.read_table(log.folder / "decisions.parquet").to_pylist()
     assert {row["decision_id"]: row["action"] for row in kept} == {"d100": 0, "d101": 0}
 
