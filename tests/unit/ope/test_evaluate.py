@@ -445,3 +445,12 @@ def test_a_target_known_by_densities_only() -> None:
     assert abs(found.value - 0.75) < 5 * found.std_error and not found.refused
     with pytest.raises(EvidenceError, match="dr needs q"):
         evaluate(data, {"upper": Density()}, ["dr"], q=Fitted(MEANS))
+
+
+def test_exact_bounds_of_a_segment_use_its_rows_only() -> None:
+    """The betting interval of a slice is that of a log holding just the slice."""
+    data = log(2_000)
+    sliced = evaluate(data, {"new": BETTER}, ["ips"], method="betting", by=By("x", (0.5,)))
+    alone = evaluate(data.where(data.steps.context[:, 0] < 0.5), {"new": BETTER}, ["ips"], method="betting")
+    here = only(sliced, segment="x=(-inf, 0.5)")
+    assert (here.low, here.high) == pytest.approx((alone[0].low, alone[0].high), abs=1e-12)
