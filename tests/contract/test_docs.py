@@ -62,3 +62,12 @@ def test_every_verb_says_what_it_does(verb: str, capsys: pytest.CaptureFixture[s
     """``--help`` of each verb works and shows an example."""
     assert main([verb, "--help"]) == 0
     assert "understudy" in capsys.readouterr().out
+
+
+def test_tables_are_those_of_the_results() -> None:
+    """No figure of the README is written by hand: they come from benchmarks/results."""
+    import subprocess
+    import sys
+
+    stale = subprocess.run([sys.executable, str(ROOT / "docs" / "build.py"), "--check"], capture_output=True, text=True)
+    assert stale.returncode == 0, stale.stderr
