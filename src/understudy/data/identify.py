@@ -204,26 +204,31 @@ def _actions(seen: _Seen, notes: dict[str, list[str]]) -> ActionSpace:
 
 
 def _in_order_of_propensities(names: list[str], width: int, seen: _Seen, said: list[str]) -> tuple[str, ...]:
-    """The place of an action in ``propensities`` is where its own propensity always stands."""
+    """An order in which every action's own propensity stands at its place in every row seen.
+
+    Each action may take the places where its propensity always stood. A perfect matching of actions to places is an
+    order that contradicts no row; where several are, the actions concerned had equal propensities in every row.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
     places = {name: set(range(width)) for name in names}
     for action, propensity, row in seen.propensities:
         if str(action) in places and len(row) == width and not math.isnan(propensity):
             fits = {j for j, p in enumerate(row) if isinstance(p, (int, float)) and abs(p - propensity) <= 1e-6}
             places[str(action)] &= fits
-    for _ in names:  # a place that one action must have is free for no other
-        for name, options in places.items():
-            if len(options) == 1:
-                for other in names:
-                    if other != name:
-                        places[other] = places[other] - options
-    if all(len(options) == 1 for options in places.values()):
-        found = {options.pop(): name for name, options in places.items()}
-        extra = [j for j in range(width) if j not in found]
-        if extra:
-            said.append(f"{len(extra)} of {width} actions were never taken; name them")
-        return tuple(found.get(j, f"action {j}") for j in range(width))
-    said.append("the order of the propensities could not be told from the log: check that it is the order below")
-    return tuple(names + [f"action {j}" for j in range(len(names), width)])
+    possible = np.array([[j in places[name] for j in range(width)] for name in names])  # [names, width]
+    place = maximum_bipartite_matching(csr_array(possible), perm_type="column")  # i32[names], -1 = none left
+    if (place < 0).any():
+        said.append("the order of the propensities could not be told from the log: check that it is the order below")
+        return tuple(names + [f"action {j}" for j in range(len(names), width)])
+    found = {int(j): name for j, name in zip(place, names)}
+    unclear = [name for name in names if len(places[name]) > 1]
+    if len(unclear) > 1:
+        said.append(f"the order of the propensities is a guess for {', '.join(unclear)}: no row tells them apart")
+    if len(found) < width:
+        said.append(f"{width - len(found)} of {width} actions were never taken; name them")
+    return tuple(found.get(j, f"action {j}") for j in range(width))
 
 
 # --------------------------------------------------------------------------------------------- outcomes, unit, horizon
