@@ -1,6 +1,6 @@
 """Does the gate keep its word? Simulated loops with known truth, judged by exact binomial tests.
 
-    python benchmarks/gate.py                 the whole grid → results/gate.json and docs/gate.md (about 15 minutes)
+    python benchmarks/gate.py                 the whole grid → results/gate.json and docs/gate.md (about 5 CPU minutes)
     python benchmarks/gate.py --quick         a fast subset, nothing written (also run by tests/statistical)
     python benchmarks/gate.py --table         docs/gate.md anew from results/gate.json
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from functools import cache
 from pathlib import Path
@@ -202,3 +203,18 @@ def test_the_forecast_is_of_the_right_size():
         if proof.peak_log_e < need and more is not None:
             said.append(at + more)
     assert truth / 3 < np.median(said) < truth * 3
+
+
+def test_the_published_table_is_the_measured_one_and_keeps_the_word():
+    """docs/gate.md is made from results/gate.json, which holds every cell and none that fails."""
+    bench = benchmark()
+    results = json.loads(bench.RESULTS.read_text())
+    assert bench.PAGE.read_text() == bench.page(results)
+    sizes = {(c["reward"], c["epsilon"], c["gap"], c["n"]): c["loops"] for c in results["level"]}
+    for reward in ("binary", "continuous", "heavy"):
+        for epsilon in (0.001, 0.02, 0.1, 0.3):
+            for gap in (0.0, -0.01, -0.03, -0.05):
+                loops = [sizes[reward, epsilon, gap, n] for n in (75, 500, 2000, 10_000)]
+                assert loops == [2000, 2000, 2000, 400]
+    assert [cell for _, cell, hits in bench.false_ships(results) if bench.rejected(cell, hits)] == []
+    assert [cell for cell in results["power"] if bench.behind(cell)] == []
