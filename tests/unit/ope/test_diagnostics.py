@@ -44,7 +44,7 @@ def test_unsupported_is_the_mass_on_actions_never_logged() -> None:
 
 
 def test_a_logged_probability_of_zero_is_no_support_either() -> None:
-    """Where the row's own pmf gives 0, the target's mass there is unsupported although the action is logged elsewhere."""
+    """Where the row's own pmf gives 0 the target's mass is unsupported, although the action is logged elsewhere."""
     x = np.array([[0.0], [1.0]])
     pmf = np.array([[0.0, 0.5, 0.5], [0.5, 0.5, 0.0]])
     steps = bandit_steps(x, np.array([2, 0]), np.ones(2), np.array([0.5, 0.5]), propensities=pmf)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from understudy.core.evidence import Finding
+from understudy.ope.audit.consistency import broken
 from understudy.ope.audit.log import Log
-from understudy.ope.audit.residuals import TELLTALE, Balance, Residuals, reward_share, tail_p
+from understudy.ope.audit.residuals import TELLTALE, Balance, Residuals, chosen, reward_share, tail_p
 from understudy.ops import stats
 
 LEVEL = 8e-4  # what counts as "wrong" where two explanations are told apart
@@ -63,7 +64,8 @@ def _judge(log: Log, balance: Balance) -> Judgement:
         looks[f"along feature {log.problem.feature_names[j]!r}"] = float(along[j])
     worst = min(looks, key=lambda look: looks[look])
     p = min(1.0, looks[worst] * len(looks))
-    leaks = {j for j in without if balance.features[j] <= LEVEL} if p > LEVEL else set()
+    sound = p > LEVEL and not broken(log)
+    leaks = {j for j in without if balance.features[j] <= LEVEL} if sound else set()
     return Judgement(p, worst, tuple(sorted(leaks.union(telltales))), leak_p, residuals, q)
 
 
@@ -74,6 +76,7 @@ def _full_looks(log: Log, residuals: Residuals) -> dict[str, float]:
     looks = _actions(log, residuals)
     looks["by level of probability"] = stats.bonferroni(_levels(log, pmf))
     looks["against the top action"] = _expected(log, pmf, np.eye(log.k)[pmf.argmax(1)])
+    looks["between the propensities and uniform"] = _expected(log, pmf, _even(log) / np.maximum(pmf, 1e-3))
     for shift, where in ((1, "row before"), (-1, "row after")):
         other = np.log(np.maximum(np.roll(pmf, shift, 0), 1e-3))
         looks[f"against the {where}"] = _expected(log, pmf, other)
@@ -105,6 +108,8 @@ def _chosen_looks(log: Log, residuals: Residuals, q: np.ndarray) -> dict[str, fl
     looks = _actions(log, residuals)
     looks["in the mean of guess ÷ propensity"] = residuals.summed(np.ones(q.shape))[1]
     looks["against the most likely action"] = residuals.summed(np.eye(log.k)[q.argmax(1)])[1]
+    looks["in the mean of 1 ÷ propensity"] = chosen(log, _even(log)).summed(np.ones(q.shape))[1]
+    looks["where propensities are below 1"] = _undecided(log)
     sure = np.searchsorted(np.quantile(q.max(1), [0.25, 0.5, 0.75]), q.max(1))
     looks["by certainty of the guess"] = stats.bonferroni(residuals.cells(sure, 4)[1])
     cuts = np.unique(np.quantile(q[log.allowed], np.linspace(0, 1, 11)[1:-1]))
@@ -112,6 +117,25 @@ def _chosen_looks(log: Log, residuals: Residuals, q: np.ndarray) -> dict[str, fl
     of_level = [residuals.summed((level == b) * 1.0)[1] for b in range(len(cuts) + 1)]
     looks["by level of the guess"] = stats.bonferroni(np.array(of_level))
     return looks
+
+
+def _undecided(log: Log) -> float:
+    """p-value of Σ_{i: p_i < 1} (1/p_i − k_i) ≤ 0: a context of propensity 1 has it always, the others have at most k_i
+    actions with 1/p each. It is what a probability 1 beside explored actions gives away.
+    """
+    p = log.steps.propensity
+    assert p is not None
+    open_ = p < 1 - 1e-9
+    each = (1 / p - log.allowed.sum(1))[open_]
+    if not len(each) or each.sum() <= 0:
+        return 1.0
+    return float(tail_p(each.sum(), np.array((each**2).sum()), float(each.max())))
+
+
+def _even(log: Log) -> np.ndarray:
+    """f64[n, k] uniform over the allowed actions that were ever taken: where more or less exploration points to."""
+    able = log.allowed & log.taken.any(0)
+    return able / np.maximum(able.sum(1, keepdims=True), 1)
 
 
 def _actions(log: Log, residuals: Residuals) -> dict[str, float]:

@@ -34,6 +34,12 @@ def consistency(log: Log) -> Iterator[Finding]:
     yield from _sums(log, pmf)
 
 
+def broken(log: Log) -> bool:
+    """Whether the logged probabilities contradict themselves on more than 1 row of 100."""
+    pmf = log.steps.propensities
+    return pmf is not None and float((np.abs(pmf.sum(1) - 1) > SUM).mean()) > 0.01
+
+
 def _of_another_action(log: Log, p: np.ndarray, pmf: np.ndarray) -> Iterator[Finding]:
     own = np.take_along_axis(pmf, log.steps.action[:, None].astype(np.int64), 1)[:, 0]
     bad = np.abs(own - p) > TOLERANCE + PRECISION * np.abs(own)
@@ -72,10 +78,10 @@ def _sums(log: Log, pmf: np.ndarray) -> Iterator[Finding]:
     row = int(bad.argmax())
     spread = float(total[bad].max() - total[bad].min())
     name, said = "propensity_sum", f"; sums range over {spread:.3g}"
-    if np.abs(pmf * 10 - np.round(pmf * 10)).max() < 1e-6:
-        name, said = "propensity_rounded", "; all are multiples of 0.1"
-    elif bad.all() and spread < 1e-3 * total.mean():
+    if bad.all() and spread < 1e-3 * total.mean():
         name, said = "propensity_scaled", ", and so do those of every row"
+    elif np.abs(pmf * 10 - np.round(pmf * 10)).max() < 1e-6:
+        name, said = "propensity_rounded", "; all are multiples of 0.1"
     yield log.finding(
         name,
         bad,

@@ -79,17 +79,16 @@ def _shorter_window(log: Log, delay: np.ndarray) -> float:
     there = np.flatnonzero(np.isfinite(delay) & ~_ending(log))
     if len(there) < 200:
         return 1.0
-    longest_first = there[np.argsort(-delay[there], kind="stable")]
     p, looks = 1.0, 0
     for parts in (2, 4, 10):
         place = log.rows * parts // log.steps.n
         for part in range(parts):
-            inside = place[longest_first] == part
+            inside = place[there] == part
             looks += 1
-            share = inside.mean()
+            share = float(inside.mean())
             if 0.02 < share < 0.98:
-                run = int(inside.argmax()) if inside.any() else len(inside)
-                p = min(p, float((1 - share) ** run))
+                longer = int((delay[there] > delay[there[inside]].max()).sum())
+                p = min(p, (1 - share) ** longer)
     return min(1.0, p * looks)
 
 

@@ -117,7 +117,9 @@ class Balance:
 
     @property
     def possible(self) -> bool:
-        return self.log.discrete and self.log.steps.propensity is not None
+        """Whether there is something to weigh; impossible propensities are told of elsewhere."""
+        p = self.log.steps.propensity
+        return self.log.discrete and p is not None and bool((p > 0).all() and np.isfinite(p).all())
 
     @cached_property
     def codes(self) -> list[np.ndarray]:
