@@ -242,6 +242,14 @@ def test_a_reward_that_its_outcome_denies() -> None:
     assert found(of(w, reward=reward))["misjoined_rewards"].rows == 2
 
 
+def test_what_the_join_counted_is_evidence_too() -> None:
+    """Thirty strays of 900 outcomes, and a hundred late ones; three strays are nothing."""
+    counts = {"outcomes": 900, "orphans": 20, "early": 10, "late": 100}
+    said = found(tiny(), known=Known(counts=counts))
+    assert {name: f.rows for name, f in said.items()} == {"misjoined_rewards": 30, "late_outcomes": 100}
+    assert found(tiny(), known=Known(counts={"outcomes": 900, "orphans": 3, "late": 20})) == {}
+
+
 def test_rewards_beyond_the_declared_range() -> None:
     """3.7 where at most 1 was declared; twos where at most 1 was declared are copies."""
     data = tiny()

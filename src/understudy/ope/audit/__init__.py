@@ -18,6 +18,7 @@ AUDITS = {
     "duplicates": "understudy.ope.audit.duplicates:duplicates",
     "arrivals": "understudy.ope.audit.arrivals:wrong_arrivals",
     "misjoined": "understudy.ope.audit.misjoined:misjoined",
+    "counts": "understudy.ope.audit.counts:counted",
     "missing_by_action": "understudy.ope.audit.outcomes:missing_by_action",
     "missing_over_time": "understudy.ope.audit.outcomes:missing_over_time",
     "unripe_default": "understudy.ope.audit.outcomes:unripe_default",

@@ -23,7 +23,7 @@ class Known:
     """What a person or a manifest can say about a log that the joined table cannot.
 
     Args:
-        counts: counts of the ingest and join manifests, e.g. ``{"duplicate_decisions": 3}``.
+        counts: counts of the ingest and join manifests, e.g. ``{"outcomes": 900, "orphans": 30}``.
         events: names of outcomes that are only sent when something happened, so that silence means the default.
             None: judged from the log (silence is an event's normal state if no arrived value equals the default).
     """
