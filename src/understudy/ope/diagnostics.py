@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -134,50 +135,77 @@ def weigh(
             "A weight is target probability ÷ propensity; without the latter there is none.",
             "Log the probability of each action, or evaluate with estimated propensities.",
         )
-    ratio, match, mass, bare = _ratios(steps, target, problem)
-    w = np.multiply.reduceat(ratio, steps.starts[:-1]) if steps.m < steps.n else ratio  # [m]
-    row_w = w if steps.m == steps.n else np.repeat(w, np.diff(steps.starts))
-    first = steps.starts[:-1]
-    logged = np.bincount(steps.action, minlength=problem.actions.k) if problem.actions.discrete else np.ones(1)
-
-    def overlap(rows: np.ndarray) -> Overlap:
-        heads = w[rows[first]] if steps.m < steps.n else w[rows]
-        counts = np.bincount(steps.action[rows], minlength=problem.actions.k) if problem.actions.discrete else logged
-        return Overlap(
-            int(rows.sum()),
-            float(heads.sum()),
-            float((heads**2).sum()),
-            float(heads.max(initial=0.0)),
-            int(match[rows].sum()),
-            mass[rows].sum(0),
-            bare[rows].sum(0),
-            counts,
-        )
-
-    segments = {label: overlap(rows) for label, rows in (segment(steps) if segment else [])}
-    if problem.actions.discrete:
-        for action, label in enumerate(problem.actions.names):
-            rows = steps.action == action
-            part = overlap(rows)
-            sums = _row_sums(row_w[rows])
-            segments[f"\0{label}"] = replace(part, **sums, mass=mass.sum(0), bare=bare.sum(0), logged=logged)
-    block = buckets(steps.unit, BLOCKS)
+    rows = _Rows(steps, problem, *_ratios(steps, target, problem))
+    w, block = rows.w, buckets(steps.unit, BLOCKS)
     with np.errstate(divide="ignore"):
         place = np.searchsorted(EDGES, np.log10(w), "right") - 1
+    parts = {label: rows.overlap(keep_rows) for label, keep_rows in (segment(steps) if segment else [])}
     return Weights(
         rows=steps.n,
-        whole=overlap(np.ones(steps.n, bool)),
-        heaviest=int(first[np.argmax(w)]),
+        whole=rows.overlap(np.ones(steps.n, bool)),
+        heaviest=int(steps.starts[np.argmax(w)]),
         sums=np.array([np.bincount(block, weights=v, minlength=BLOCKS) for v in (w, w * w, np.ones(steps.m))]),
         top=np.sort(w)[::-1][:keep],
         bins=np.bincount(np.clip(place, 0, len(EDGES) - 2), minlength=len(EDGES) - 1),
         keep=keep,
-        segments=segments,
+        segments=parts | rows.by_action(),
     )
 
 
-def _row_sums(w: np.ndarray) -> dict[str, float]:
-    return {"w": float(w.sum()), "w2": float((w**2).sum()), "largest": float(w.max(initial=0.0))}
+@dataclass(frozen=True)
+class _Rows:
+    """One batch with its ratios, matches, target mass and mass without support."""
+
+    steps: Steps
+    problem: Problem
+    ratio: np.ndarray
+    match: np.ndarray
+    mass: np.ndarray
+    bare: np.ndarray
+
+    @cached_property
+    def w(self) -> np.ndarray:
+        """f64[m] product of ratios per episode."""
+        steps = self.steps
+        return np.multiply.reduceat(self.ratio, steps.starts[:-1]) if steps.m < steps.n else self.ratio
+
+    def _counts(self, rows: np.ndarray) -> np.ndarray:
+        if not self.problem.actions.discrete:
+            return np.ones(1)
+        return np.bincount(self.steps.action[rows], minlength=self.problem.actions.k)
+
+    def overlap(self, rows: np.ndarray) -> Overlap:
+        """Sums over the marked rows; an episode counts where its first row does."""
+        heads = self.w[rows[self.steps.starts[:-1]]] if self.steps.m < self.steps.n else self.w[rows]
+        return Overlap(
+            n=int(rows.sum()),
+            w=float(heads.sum()),
+            w2=float((heads**2).sum()),
+            largest=float(heads.max(initial=0.0)),
+            matched=int(self.match[rows].sum()),
+            mass=self.mass[rows].sum(0),
+            bare=self.bare[rows].sum(0),
+            logged=self._counts(rows),
+        )
+
+    def by_action(self) -> dict[str, Overlap]:
+        """Rows on which each action was taken; the target's mass on it counts on all rows."""
+        steps = self.steps
+        row_w = self.w if steps.m == steps.n else np.repeat(self.w, np.diff(steps.starts))
+        everywhere = self.overlap(np.ones(steps.n, bool))
+        parts = {}
+        for action, label in enumerate(self.problem.actions.names):
+            rows = steps.action == action
+            w = row_w[rows]
+            parts[f"\0{label}"] = replace(
+                everywhere,
+                n=int(rows.sum()),
+                w=float(w.sum()),
+                w2=float((w**2).sum()),
+                largest=float(w.max(initial=0.0)),
+                matched=int(self.match[rows].sum()),
+            )
+        return parts
 
 
 def _ratios(steps: Steps, target: Policy, problem: Problem) -> tuple[np.ndarray, ...]:

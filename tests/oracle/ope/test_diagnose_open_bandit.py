@@ -11,6 +11,7 @@ from understudy.core.problem import ActionSpace, Feature, Problem
 from understudy.core.protocols import State
 from understudy.core.steps import bandit_steps
 from understudy.data.dataset import MemoryDataset
+from understudy.ope.audit import audit
 from understudy.ope.diagnostics import diagnose
 
 DATA = Path(__file__).parents[3] / "../shared/data/open-bandit-sample"
@@ -69,3 +70,21 @@ def test_men_to_uniform_has_more_to_stand_on() -> None:
     d = diagnose(sample("men", 34), Uniform(34), name="uniform")
     assert d.ess > 200
     assert d.max_weight_share < 0.1
+
+
+def test_the_audit_of_a_real_uniform_log_finds_nothing() -> None:
+    """The uniformly random logs were drawn as they say; an audit that doubts them cries wolf."""
+    path = DATA / "random" / "men" / "men.csv.gz"
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    with gzip.open(path, "rt") as file:
+        rows = list(csv.DictReader(file))
+    problem = Problem(
+        features=(Feature(name="position"),), actions=ActionSpace(names=tuple(f"item {i}" for i in range(34)))
+    )
+    column = {name: np.array([float(row[name]) for row in rows]) for name in ("item_id", "click", "propensity_score")}
+    position = np.array([[float(row["position"])] for row in rows])
+    steps = bandit_steps(position, column["item_id"].astype(int), column["click"], column["propensity_score"])
+    assert audit(MemoryDataset(problem, steps)) == ()
+    doubled = steps.with_(propensity=column["propensity_score"] * 2)
+    assert {f.name for f in audit(MemoryDataset(problem, doubled))} == {"propensity_constant"}

@@ -24,7 +24,7 @@ def counted(log: Log) -> Iterator[Finding]:
             stray,
             f"{stray} of {outcomes} outcomes name no decision, or one that came after them",
             "Outcomes with wrong ids are missing where they belong, and some may count where they do not.",
-            "Have the outcome carry the id that the decision was answered with; the strays are kept beside the dataset.",
+            "Have the outcome carry the id that the decision was answered with; strays are kept beside the dataset.",
             severity="warn",
         )
     late = counts.get("late", 0)
