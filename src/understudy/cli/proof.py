@@ -47,6 +47,7 @@ def gate(
     alias: Annotated[str, typer.Option("--for", help="The alias this is to be promoted to.")] = "production",
     rules: Annotated[Path | None, typer.Option(help="YAML file of gate rules; key=value overrides it.")] = None,
     slice: Annotated[str, typer.Option(help="Which slice to prove on.")] = "gate",
+    stream: Annotated[str, typer.Option(help="Name of a log that only grows: its looks are one comparison.")] = "",
     home: Home = HOME,
     seed: Seed = 0,
     json: Json = False,
@@ -58,7 +59,7 @@ def gate(
     from understudy.runs.prove import Proof, prove, verdict_lines
     from understudy.runs.settings import parse_overrides
 
-    how = Proof(against, alias, rules, parse_overrides(settings or []), slice, seed)
+    how = Proof(against, alias, rules, parse_overrides(settings or []), slice, seed, stream)
     verdict, path = prove(run, on=on, how=how, home=home)
     say(Said(verdict_lines(verdict), {"verdict": verdict}, str(path), VERDICT_CODES[verdict.outcome]), json=json)
 

@@ -91,7 +91,7 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     log_e: float
     peak_log_e: float
     mean: float  # of the paired difference (doubly robust where there is a model), in units of reward
-    low: float  # anytime-valid lower bound of the difference at the rules' level, in units of reward
+    low: float | None  # anytime-valid lower bound of the difference at the rules' level, in units of reward
     second_moment: float  # E D² of the scaled difference: what the planner's forecast needs
     parts: dict[str, float] = {}  # final log e-value of each averaged process
     level: float = 0.95

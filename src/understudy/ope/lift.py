@@ -7,7 +7,6 @@ average of e-processes is one, so the proof holds whether or not the model is an
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -104,7 +103,7 @@ def lift(
 def no_lift(names: tuple[str, str], why: str, *, margin: float = 0.0) -> Lift:
     """A lift that could not be computed, so that the gate can say "refused", and why."""
     return Lift(candidate=names[0], incumbent=names[1], n=0, margin=margin, log_e=0.0, peak_log_e=0.0, mean=0.0,
-                low=-math.inf, second_moment=0.0, notes=(why,))  # fmt: skip
+                low=None, second_moment=0.0, notes=(why,))  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -203,9 +203,9 @@ def gain(report: Report, candidate: Candidate, words: Words) -> str:
         f"{words.reward(abs(lift.mean))} {'more' if lift.mean >= 0 else 'less'} per {words.per} than the current policy"
     )
     sure = f"at {level(lift.level)} confidence"
-    if lift.low > 0 and math.isfinite(lift.low):
+    if lift.low is not None and lift.low > 0:
         return f"{candidate.name} earns {size}; {sure}, at least {words.reward(lift.low)} more"
-    if lift.mean > 0 and math.isfinite(lift.low):
+    if lift.low is not None and lift.mean > 0:
         risk = f"{words.reward(abs(lift.low))} less cannot be ruled out {sure}"
         return f"On this log {candidate.name} earns {size}, but {risk}"
     if lift.high is not None and lift.high < 0:

@@ -75,7 +75,8 @@ def assess(
     asked = _manifest(policies, incumbent, on, how)
     folder = Path(home) / "estimates" / asked.recipe if to is None else Path(to)
     write_artifact(folder, asked, fill)
-    place.record(folder)
+    for artifact in (on, folder, *runs):
+        place.record(artifact)
     return found[0] if found else read_estimates(folder), folder
 
 

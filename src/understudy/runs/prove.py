@@ -11,23 +11,26 @@ import msgspec
 import numpy as np
 
 from understudy import __version__
-from understudy.core.errors import ConfigError, StoreError
+from understudy.core.errors import ConfigError, EvidenceError, StoreError
 from understudy.core.evidence import Lift, Verdict
+from understudy.core.hashing import content_id
 from understudy.core.manifest import Manifest, Parent
 from understudy.core.registry import unknown
+from understudy.core.steps import concat
 from understudy.data.artifact import read_manifest, write_artifact
 from understudy.data.dataset import decision_hashes
+from understudy.data.ledger import Look
 from understudy.gate import GateRules, Lineage, Turn, disjoint, gate, plan
 from understudy.ope.audit import audit
 from understudy.ope.evaluate import evaluate
-from understudy.ope.lift import lift
+from understudy.ope.lift import lift, no_lift
 from understudy.runs.home import LOGGED, Home, now
 from understudy.runs.incumbent import Incumbent, is_artifact, resolve
 from understudy.runs.settings import read_yaml
 from understudy.runs.slices import open_slice
 from understudy.runs.train import Trained, open_policy
 
-VERDICT, LIFT = "verdict.json", "lift.json"
+VERDICT, LIFT, TRAIL = "verdict.json", "lift.json", "trail.json"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Proof:
     """How to prove: for which alias, against whom, by which rules, on which slice.
 
     ``against`` "" is whoever is live under the alias; an alias there is also the one that is to be promoted to.
+    ``stream`` names a log that only grows: all looks at it by one candidate are one comparison.
     """
 
     against: str = ""
@@ -43,6 +47,7 @@ class Proof:
     settings: Mapping[str, Any] = field(default_factory=dict)
     slice: str = "gate"
     seed: int = 0
+    stream: str = ""
 
     @property
     def family(self) -> str:
@@ -69,32 +74,60 @@ def prove(run: str | Path, *, on: str | Path, how: Proof, home: str | Path) -> t
     Returns the verdict and the folder of its artifact, which also holds the lift it rests on.
     """
     place, rules, candidate = Home(home), how.resolved(), open_policy(run)
-    incumbent, data = resolve(how.against or how.alias, place), read_manifest(on)
+    incumbent, dataset, data = resolve(how.against or how.alias, place), read_manifest(on), open_slice(on, how.slice)
     look = place.ledger.record_look(
-        time=now(), problem_hash=data.problem_hash, alias=how.family, candidate=candidate.manifest.id,
-        incumbent=incumbent.id, dataset=data.id, alpha=rules.alpha, design=str(rules.margin),
+        time=now(), problem_hash=dataset.problem_hash, alias=how.family, candidate=candidate.manifest.id,
+        incumbent=incumbent.id, dataset=f"{dataset.id}/{how.slice}", alpha=rules.alpha,
+        design=f"margin {rules.margin}, seed {how.seed}", stream=how.stream or None,
     )  # fmt: skip
-    turn = Turn(k=look.k, number=look.number)
-    verdict, proof = _judge(candidate, incumbent, open_slice(on, how.slice), how, _Terms(rules, turn, place))
+    _refuse_rewritten(look, data, place)
+    verdict, proof = _judge(candidate, incumbent, data, how, _Terms(rules, Turn(k=look.k, number=look.number), place))
     signed = msgspec.structs.replace(verdict, candidate=look.candidate, incumbent=look.incumbent)  # ids, not names
     place.ledger.record_verdict(look, signed, time=now())
-    folder = verdict_folder(home, look.id)
-
-    def fill(part: Path) -> None:
-        (part / VERDICT).write_bytes(msgspec.json.format(msgspec.json.encode(verdict), indent=1))
-        (part / LIFT).write_bytes(msgspec.json.format(msgspec.json.encode(proof), indent=1))
-
-    parents = [Parent(id=data.id, kind="dataset"), Parent(id=candidate.manifest.id, kind="policy")]
+    parents = [Parent(id=dataset.id, kind="dataset"), Parent(id=candidate.manifest.id, kind="policy")]
     if incumbent.policy is not None:
         parents.append(Parent(id=incumbent.id, kind="policy"))
-    config = {"rules": msgspec.to_builtins(rules), "against": incumbent.name, "slice": how.slice, "look": look.id}
     manifest = Manifest(
-        kind="verdict", problem_hash=data.problem_hash, parents=tuple(parents), config=config, seed=how.seed,
+        kind="verdict", problem_hash=dataset.problem_hash, parents=tuple(parents), seed=how.seed,
+        config={"rules": msgspec.to_builtins(rules), "against": incumbent.name, "slice": how.slice, "look": look.id},
         code_version=__version__,
     )  # fmt: skip
+    folder, files = verdict_folder(home, look.id), {VERDICT: verdict, LIFT: proof, TRAIL: trail(data)}
+
+    def fill(part: Path) -> None:
+        for name, body in files.items():
+            (part / name).write_bytes(msgspec.json.format(msgspec.json.encode(body), indent=1))
+
     write_artifact(folder, manifest, fill, replace=True)
-    place.record(folder)
+    for artifact in (on, run, folder):
+        place.record(artifact)
     return verdict, folder
+
+
+def trail(data: Any, rows: int | None = None) -> dict[str, Any]:
+    """How many decisions were looked at, and a hash of them and their rewards in log order; of the first ``rows``."""
+    steps = concat(list(data.scan()))
+    n = steps.n if rows is None else rows
+    order = np.argsort(steps.time, kind="stable")[:n]
+    decision = steps.row_unit if steps.origin is None else steps.origin.decision  # u64[n]
+    columns = (decision[order], steps.reward[order], steps.action[order])
+    return {"rows": n, "hash": content_id(*(np.ascontiguousarray(column).tobytes() for column in columns))}
+
+
+def _refuse_rewritten(look: Look, data: Any, place: Home) -> None:
+    """A stream may only grow: what an earlier look at this comparison saw must stand unchanged at its beginning."""
+    for earlier in place.ledger.looks(look.alias):
+        path = verdict_folder(place.folder, earlier.id) / TRAIL
+        if earlier.k != look.k or earlier.problem_hash != look.problem_hash or not path.exists():
+            continue
+        seen = msgspec.json.decode(path.read_bytes())
+        if seen["rows"] > data.n_steps or trail(data, seen["rows"]) != seen:
+            raise EvidenceError(
+                f"the stream was rewritten: the {seen['rows']} decisions that look {earlier.id} saw are not its first",
+                "The proof adds up over a log that only grows; on a log that changes it proves nothing.",
+                "Look at this dataset without --stream: it is then a comparison of its own.",
+                field="stream",
+            )
 
 
 def verdict_folder(home: str | Path, look: int) -> Path:
@@ -124,11 +157,12 @@ class _Terms:
 
 
 def _judge(candidate: Trained, incumbent: Incumbent, data: Any, how: Proof, terms: _Terms) -> tuple[Verdict, Lift]:
-    rules = terms.rules
-    proof = lift(
-        data, candidate.policy, incumbent.policy, names=(candidate.name, incumbent.name), margin=rules.margin,
-        level=1 - rules.alpha, seed=how.seed,
-    )  # fmt: skip
+    rules, names = terms.rules, (candidate.name, incumbent.name)
+    try:
+        proof = lift(data, candidate.policy, incumbent.policy, names=names, margin=rules.margin, level=1 - rules.alpha,
+                     seed=how.seed)  # fmt: skip
+    except EvidenceError as error:  # the question was asked and is in the ledger: it gets an answer
+        proof = no_lift(names, str(error), margin=rules.margin)
     estimates = ()
     if rules.test == "asymptotic":
         targets = {candidate.name: candidate.policy, incumbent.name: incumbent.policy}
