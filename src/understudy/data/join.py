@@ -126,10 +126,12 @@ def _fill(folder: Path, query: Query, logged: dict[str, int]) -> dict[str, int]:
         _copy(sql, "SELECT * EXCLUDE (delay) FROM lost WHERE fate = 'orphan'", folder / ORPHANS_FILE)
         mature = sql.sql(f"SELECT count(*) FROM {query.d} WHERE closes <= {query.as_of}").fetchall()[0][0]
         steps = _copy(sql, query.dataset(sort=not query.problem.bandit), folder / STEPS)
-        if not _in_order(folder / STEPS):  # the engine promises no order behind a join
+        about = _look_over(folder / STEPS)
+        if about is None:  # the engine promises no order behind a join, though it keeps it
             steps = _copy(sql, query.dataset(sort=True), folder / STEPS)
+            about = _look_over(folder / STEPS)
         faults = _faults(sql, query, folder, mature - steps)
-        counts = _about(sql, folder / STEPS) if steps else {}
+        counts = about or {}
     finally:
         sql.close()
         shutil.rmtree(folder / "spill", ignore_errors=True)
@@ -146,15 +148,18 @@ def _copy(sql: Any, query: str, path: Path) -> int:
     return sql.execute(f"COPY ({query}) TO '{text(path)}' {PARQUET}").fetchall()[0][0]
 
 
-def _in_order(path: Path) -> bool:
-    last = -1
+def _look_over(path: Path) -> dict[str, int] | None:
+    """Figures that a dataset is asked for before it is read; None if its rows are not in the log's order."""
+    last, episodes, defaulted = -1, 0, 0
     with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=1 << 20, columns=["log_row"]):
-            rows = batch.column(0).to_numpy()
+        for batch in file.iter_batches(batch_size=1 << 20, columns=["log_row", "arrived", "terminated"]):
+            rows, arrived, ends = (column.to_numpy(zero_copy_only=False) for column in batch.columns)
             if len(rows) and (rows[0] <= last or (np.diff(rows) <= 0).any()):
-                return False
+                return None
             last = int(rows[-1]) if len(rows) else last
-    return True
+            episodes += int(ends.sum())
+            defaulted += int((arrived == 0).sum())
+    return {"episodes": episodes, "defaulted": defaulted}
 
 
 def _faults(sql: Any, query: Query, folder: Path, expected: int) -> dict[str, int]:
@@ -163,14 +168,6 @@ def _faults(sql: Any, query: Query, folder: Path, expected: int) -> dict[str, in
     path = folder / QUARANTINED_FILE
     _copy(sql, query.faulty(), path)
     return dict(sql.sql(f"SELECT fault, count(*) FROM '{text(path)}' GROUP BY fault ORDER BY fault").fetchall())
-
-
-def _about(sql: Any, path: Path) -> dict[str, int]:
-    """Figures that a dataset is asked for before it is read."""
-    episodes, defaulted = sql.sql(
-        f"SELECT count(*) FILTER (terminated OR truncated), count(*) FILTER (arrived = 0) FROM '{text(path)}'"
-    ).fetchall()[0]
-    return {"episodes": episodes, "defaulted": defaulted}
 
 
 def _nothing_left(query: Query, logged: dict[str, int], mature: int, faults: dict[str, int]) -> DataError:

@@ -78,42 +78,68 @@ SELECT log_row, {", ".join(values)}, count(*)::INTEGER AS arrived, min(h.delay) 
 FROM (SELECT * FROM hits WHERE fate = {JOINED}) AS h {" ".join(joins)} GROUP BY log_row"""
 
     def joined(self) -> str:
-        """The dataset's rows that are mature, each with its reward and its fault (NULL = none)."""
-        p = self.problem
-        low, high = p.reward_range
-        slack = SLACK * (high - low)
-        names = [quoted(f"outcome.{name}") for name in p.outcome_names]
-        context = [quoted(f"context.{name}") for name in p.feature_names]
-        action = [quoted(name) for name in action_columns(p)]
-        missing = [f"{column} IS NULL" for outcome, column in zip(p.outcomes, names) if outcome.default is None]
-        ends = "true" if p.bandit else "log_row = max(log_row) OVER (PARTITION BY episode)"
-        fault = f"""CASE WHEN {" OR ".join(missing) or "false"} THEN 'outcome_missing'
-            WHEN reward IS NULL OR NOT isfinite(reward) THEN 'reward_not_finite'
-            WHEN reward < {low - slack!r} OR reward > {high + slack!r} THEN 'reward_out_of_range' END"""
+        """Mature decisions with their outcomes and their reward, whatever it is."""
+        names = ", ".join(f"s.{quoted(f'outcome.{name}')}" for name in self.problem.outcome_names)
+        ends = "true" if self.problem.bandit else "log_row = max(log_row) OVER (PARTITION BY episode)"
         return f"""
-SELECT log_row, decision, {", ".join([*_KEPT, *context, *action])}, allowed, propensity, propensities,
-       greatest({low!r}, least({high!r}, reward)) AS reward, {", ".join(names)}, arrived, delay,
-       {ends} AS terminated, false AS truncated, reward AS raw_reward, {fault} AS fault
-FROM (SELECT d.*, d.key AS decision, {", ".join(f"s.{name}" for name in names)},
-             coalesce(s.arrived, 0)::INTEGER AS arrived, s.delay, {self.reward()} AS reward
-      FROM {self.d} AS d LEFT JOIN ({self.sums()}) AS s USING (log_row) WHERE closes <= {self.as_of})"""
+(SELECT d.*, d.key AS decision, {names}, coalesce(s.arrived, 0)::INTEGER AS arrived, s.delay,
+        {self.reward()} AS reward, {ends} AS terminated, false AS truncated
+ FROM {self.d} AS d LEFT JOIN ({self.sums()}) AS s USING (log_row) WHERE closes <= {self.as_of})"""
 
     def dataset(self, *, sort: bool) -> str:
         """The rows of the dataset. A fault in one step sets its whole episode aside."""
-        order = " ORDER BY log_row" if sort else ""
-        return f"SELECT * EXCLUDE (raw_reward, fault) FROM ({self._judged()}) WHERE fault IS NULL{order}"
+        low, high = self.problem.reward_range
+        reward = f"greatest({low!r}, least({high!r}, reward)) AS reward"
+        if self.problem.bandit:
+            judged = f"{self.joined()} WHERE {self.sound()}"
+        else:
+            judged = f"{self._judged()} WHERE fault IS NULL"
+        return f"SELECT {self._columns(reward)} FROM {judged}{' ORDER BY log_row' if sort else ''}"
 
     def faulty(self) -> str:
-        """The mature rows that may not enter the dataset, with the reason."""
-        columns = "* EXCLUDE (reward) RENAME (raw_reward AS reward)"
-        return f"SELECT {columns} FROM ({self._judged()}) WHERE fault IS NOT NULL ORDER BY log_row"
+        """The mature rows that may not enter the dataset, with their reward as it is and the reason."""
+        return f"SELECT {self._columns('reward')}, fault FROM {self._judged()} WHERE fault IS NOT NULL ORDER BY log_row"
+
+    def sound(self) -> str:
+        """True where ``fault`` is NULL. NaN and infinity lie in no range, NULL is not true."""
+        low, high = self._bounds()
+        return " AND ".join(
+            [f"reward BETWEEN {low!r} AND {high!r}", *(f"{name} IS NOT NULL" for name in self._needed())]
+        )
+
+    def fault(self) -> str:
+        """Why a row may not be used; NULL if it may."""
+        low, high = self._bounds()
+        missing = " OR ".join(f"{name} IS NULL" for name in self._needed()) or "false"
+        return f"""
+CASE WHEN {missing} THEN 'outcome_missing'
+     WHEN reward IS NULL OR NOT isfinite(reward) THEN 'reward_not_finite'
+     WHEN reward NOT BETWEEN {low!r} AND {high!r} THEN 'reward_out_of_range' END"""
+
+    def _bounds(self) -> tuple[float, float]:
+        low, high = self.problem.reward_range
+        return low - SLACK * (high - low), high + SLACK * (high - low)
+
+    def _needed(self) -> list[str]:
+        """Columns of the outcomes that have no default."""
+        return [quoted(f"outcome.{outcome.name}") for outcome in self.problem.outcomes if outcome.default is None]
 
     def _judged(self) -> str:
+        judged = f"(SELECT *, {self.fault()} AS fault FROM {self.joined()})"
         if self.problem.bandit:
-            return self.joined()
+            return judged
+        spoilt = "count(fault) OVER (PARTITION BY episode) > 0"
         return f"""
-SELECT * REPLACE (coalesce(fault, CASE WHEN count(fault) OVER (PARTITION BY episode) > 0
-                                       THEN 'episode_incomplete' END) AS fault) FROM ({self.joined()})"""
+(SELECT * REPLACE (coalesce(fault, CASE WHEN {spoilt} THEN 'episode_incomplete' END) AS fault) FROM {judged})"""
+
+    def _columns(self, reward: str) -> str:
+        """The columns of the dataset, in order."""
+        p = self.problem
+        features = [f"context.{name}" for name in p.feature_names]
+        outcomes = [f"outcome.{name}" for name in p.outcome_names]
+        before = [*_KEPT, *features, *action_columns(p), "allowed", "propensity", "propensities"]
+        after = [*outcomes, "arrived", "delay", "terminated", "truncated"]
+        return ", ".join([*map(quoted, before), reward, *map(quoted, after)])
 
     def reward(self) -> str:
         """The reward as SQL arithmetic over outcomes, the default standing in where none arrived."""
@@ -129,7 +155,19 @@ SELECT * REPLACE (coalesce(fault, CASE WHEN count(fault) OVER (PARTITION BY epis
         return _arithmetic(ast.parse(expression, mode="eval").body, values)
 
 
-_KEPT = ("decision_id", "episode", "episode_id", "t", "unit", "unit_id", "time", "policy", "policy_id")
+_KEPT = (
+    "log_row",
+    "decision",
+    "decision_id",
+    "episode",
+    "episode_id",
+    "t",
+    "unit",
+    "unit_id",
+    "time",
+    "policy",
+    "policy_id",
+)
 
 _AGGREGATES = {
     "first": "arg_min(h.value, h.position) FILTER",
