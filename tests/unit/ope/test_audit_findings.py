@@ -320,3 +320,31 @@ def test_findings_survive_json() -> None:
     """A finding is plain data."""
     finding = found(tiny(propensity=np.ones(4000), propensities=None))["propensity_constant"]
     assert msgspec.json.decode(msgspec.json.encode(finding), type=Finding) == finding
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 100, 1001])
+def test_short_logs_are_neither_trouble_nor_suspicious(n: int) -> None:
+    """A handful of rows proves nothing, and breaks nothing."""
+    assert audit(tiny(n)) == ()
+    assert audit(tiny(n, propensities=None)) == ()
+    assert audit(tiny(n, propensities=None, propensity=None)) == ()
+
+
+def test_episodes_are_audited_row_by_row() -> None:
+    """Five steps per episode: clean is clean, and a scale is seen."""
+    s = tiny_bandit(BEHAVIOR, 3000, 1)
+    problem = msgspec.structs.replace(TINY, horizon=5)
+    steps = Steps(
+        starts=np.arange(0, 3001, 5),
+        unit=np.arange(600, dtype=np.uint64),
+        time=s.time,
+        context=s.context,
+        action=s.action,
+        reward=s.reward,
+        terminated=np.tile([False] * 4 + [True], 600),
+        truncated=np.zeros(3000, bool),
+        propensity=s.propensity,
+    )
+    assert audit(MemoryDataset(problem, steps)) == ()
+    assert s.propensity is not None
+    assert "propensity_miscalibrated" in found(MemoryDataset(problem, steps.with_(propensity=s.propensity * 0.7)))

@@ -26,6 +26,11 @@ _EFFECT = (
     "and its interval does not cover."
 )
 
+_SUPPORT = (
+    " If it is only that some allowed actions had probability 0 in some contexts, log which were allowed, or all "
+    "propensities: from the chosen ones alone the two cannot be told apart."
+)
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -169,7 +174,8 @@ def calibration(log: Log) -> Iterator[Finding]:
         f"the actions taken are not what the propensities expect, most clearly {verdict.worst}{said}",
         _EFFECT,
         "Recompute the propensities from the policy version that chose, after masking, exploration and overrides; "
-        "have one function draw the action and log its probability.",
+        "have one function draw the action and log its probability."
+        + ("" if log.steps.propensities is not None else _SUPPORT),
         p=verdict.p,
     )
 

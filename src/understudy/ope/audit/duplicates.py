@@ -38,7 +38,7 @@ def _under_other_ids(log: Log) -> Iterator[Finding]:
         return
     mask = np.packbits(log.allowed, axis=1).astype(np.float32)
     order, same = _followers(np.column_stack([steps.context, mask]))
-    if same.mean() > 0.5 or same.sum() < 5:
+    if same.sum() < 5 or same.mean() > 0.5:
         return
     later, before = order[1:][same], order[:-1][same]
     agree = steps.action[later] == steps.action[before]
