@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow.parquet as parquet
 
 from understudy import __version__
@@ -126,12 +126,10 @@ def _fill(folder: Path, query: Query, logged: dict[str, int]) -> dict[str, int]:
         _copy(sql, "SELECT * EXCLUDE (delay) FROM lost WHERE fate = 'orphan'", folder / ORPHANS_FILE)
         mature = sql.sql(f"SELECT count(*) FROM {query.d} WHERE closes <= {query.as_of}").fetchall()[0][0]
         steps = _copy(sql, query.dataset(sort=not query.problem.bandit), folder / STEPS)
-        about = _look_over(folder / STEPS)
-        if about is None:  # the engine promises no order behind a join, though it keeps it
+        if not _in_order(folder / STEPS):  # the engine promises no order behind a join, though it keeps it
             steps = _copy(sql, query.dataset(sort=True), folder / STEPS)
-            about = _look_over(folder / STEPS)
         faults = _faults(sql, query, folder, mature - steps)
-        counts = about or {}
+        counts = _about(sql, folder / STEPS, query.problem.bandit)
     finally:
         sql.close()
         shutil.rmtree(folder / "spill", ignore_errors=True)
@@ -148,18 +146,28 @@ def _copy(sql: Any, query: str, path: Path) -> int:
     return sql.execute(f"COPY ({query}) TO '{text(path)}' {PARQUET}").fetchall()[0][0]
 
 
-def _look_over(path: Path) -> dict[str, int] | None:
-    """Figures that a dataset is asked for before it is read; None if its rows are not in the log's order."""
-    last, episodes, defaulted = -1, 0, 0
+def _in_order(path: Path) -> bool:
+    """Whether the rows stand in the log's order: the range of every row group, and the rows of three of them.
+
+    A join that loses the order scatters rows over the whole file, so the ranges would overlap.
+    """
     with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=1 << 20, columns=["log_row", "arrived", "terminated"]):
-            rows, arrived, ends = (column.to_numpy(zero_copy_only=False) for column in batch.columns)
-            if len(rows) and (rows[0] <= last or (np.diff(rows) <= 0).any()):
-                return None
-            last = int(rows[-1]) if len(rows) else last
-            episodes += int(ends.sum())
-            defaulted += int((arrived == 0).sum())
-    return {"episodes": episodes, "defaulted": defaulted}
+        groups = range(file.metadata.num_row_groups)
+        ranges = [file.metadata.row_group(i).column(0).statistics for i in groups]
+        if any(a.max >= b.min for a, b in pairwise(ranges)):
+            return False
+        for i in {0, len(ranges) // 2, len(ranges) - 1} & set(groups):
+            rows = file.read_row_group(i, columns=["log_row"]).column(0).to_numpy()
+            if not (rows[1:] > rows[:-1]).all():
+                return False
+    return True
+
+
+def _about(sql: Any, path: Path, bandit: bool) -> dict[str, int]:
+    """Figures that a dataset is asked for before it is read."""
+    episodes = "count(*)" if bandit else "count(*) FILTER (terminated)"
+    found = sql.sql(f"SELECT {episodes}, count(*) FILTER (arrived = 0) FROM '{text(path)}'").fetchall()[0]
+    return dict(zip(("episodes", "defaulted"), found))
 
 
 def _faults(sql: Any, query: Query, folder: Path, expected: int) -> dict[str, int]:

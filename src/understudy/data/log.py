@@ -70,7 +70,7 @@ def scratch(name: str) -> Path:
     return root / name
 
 
-def database(folder: Path, *, threads: int = 1, memory: str = "1GB") -> Any:
+def database(folder: Path, *, threads: int = 1, memory: str = "1200MB") -> Any:
     """A DuckDB connection that spills into ``folder``; one thread, so that equal inputs give equal bytes."""
     import duckdb
 
