@@ -6,7 +6,22 @@ The front door. Nothing is imported until a name is used.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ below does the same
+    from understudy.core.errors import UnderstudyError
+    from understudy.core.problem import Problem
+    from understudy.core.registry import find
+    from understudy.core.steps import Steps
+    from understudy.data.dataset import MemoryDataset, open_dataset
+    from understudy.data.identify import identify
+    from understudy.data.ingest import ingest
+    from understudy.data.join import join
+    from understudy.gate import gate
+    from understudy.models.policy_file import load_policy
+    from understudy.ope.audit import audit
+    from understudy.ope.evaluate import evaluate
+    from understudy.runs.demo import demo
 
 __version__ = "0.1.0"
 
