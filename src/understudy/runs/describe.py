@@ -15,7 +15,7 @@ from understudy.core.manifest import Manifest
 from understudy.core.summary import Diagnostics, LogSummary
 from understudy.data.artifact import MANIFEST, read_manifest, verify_artifact
 from understudy.data.dataset import open_dataset
-from understudy.ope.audit import audit
+from understudy.ope.audit import Known, audit
 from understudy.ope.diagnostics import diagnose
 from understudy.ope.summary import summarize
 from understudy.runs.assess import aligned
@@ -36,7 +36,7 @@ def describe(data: str | Path, *, target: str | None, behavior: str | None, home
     manifest, dataset = read_manifest(data), open_dataset(data)
     summary = summarize(dataset)
     acting = open_policy(behavior).policy if behavior else None
-    findings = audit(dataset, behavior=acting)
+    findings = audit(dataset, behavior=acting, known=Known(counts=manifest.counts))
     lines = [*summary_lines(summary), *count_lines(manifest), *finding_lines(findings)]
     told: dict[str, Any] = {"summary": summary, "counts": manifest.counts, "findings": findings}
     if target:

@@ -12,7 +12,7 @@ from understudy.core.manifest import Manifest
 from understudy.core.protocols import DiscretePolicy, Policy
 from understudy.data.artifact import MANIFEST, read_manifest
 from understudy.data.dataset import open_dataset
-from understudy.ope.audit import audit
+from understudy.ope.audit import Known, audit
 from understudy.ope.diagnostics import diagnose
 from understudy.ope.summary import summarize
 from understudy.report import write_report
@@ -63,7 +63,7 @@ def gather(
         candidates=tuple(candidates),
         incumbent=incumbent.name,
         generated=now(),
-        findings=audit(whole),
+        findings=audit(whole, known=Known(counts=read_manifest(on).counts)),
         lineage=tuple(_lineage(on, policies, Home(home))),
         code_version=__version__,
         headline=how.estimators[-1],

@@ -21,7 +21,7 @@ from understudy.data.artifact import read_manifest, write_artifact
 from understudy.data.dataset import decision_hashes
 from understudy.data.ledger import Look
 from understudy.gate import GateRules, Lineage, Turn, disjoint, gate, plan
-from understudy.ope.audit import audit
+from understudy.ope.audit import Known, audit
 from understudy.ope.evaluate import evaluate
 from understudy.ope.lift import lift, no_lift
 from understudy.runs.home import LOGGED, Home, now
@@ -81,7 +81,8 @@ def prove(run: str | Path, *, on: str | Path, how: Proof, home: str | Path) -> t
         design=f"margin {rules.margin}, seed {how.seed}", stream=how.stream or None,
     )  # fmt: skip
     _refuse_rewritten(look, data, place)
-    verdict, proof = _judge(candidate, incumbent, data, how, _Terms(rules, Turn(k=look.k, number=look.number), place))
+    terms = _Terms(rules, Turn(k=look.k, number=look.number), place, dataset.counts)
+    verdict, proof = _judge(candidate, incumbent, data, how, terms)
     signed = msgspec.structs.replace(verdict, candidate=look.candidate, incumbent=look.incumbent)  # ids, not names
     place.ledger.record_verdict(look, signed, time=now())
     parents = [Parent(id=dataset.id, kind="dataset"), Parent(id=candidate.manifest.id, kind="policy")]
@@ -154,6 +155,7 @@ class _Terms:
     rules: GateRules
     turn: Turn
     place: Home
+    counts: Mapping[str, int]  # of the join that made the data
 
 
 def _judge(candidate: Trained, incumbent: Incumbent, data: Any, how: Proof, terms: _Terms) -> tuple[Verdict, Lift]:
@@ -167,10 +169,10 @@ def _judge(candidate: Trained, incumbent: Incumbent, data: Any, how: Proof, term
     if rules.test == "asymptotic":
         targets = {candidate.name: candidate.policy, incumbent.name: incumbent.policy}
         estimates = evaluate(data, targets, ["dr"], against=incumbent.name, seed=how.seed)
+    findings, lineage = audit(data, known=Known(counts=terms.counts)), _lineage(candidate, incumbent, terms.place, data)
     verdict = gate(
-        estimates, rules, against=incumbent.name, lift=proof, findings=audit(data), turn=terms.turn,
-        lineage=_lineage(candidate, incumbent, terms.place, data),
-    )  # fmt: skip
+        estimates, rules, against=incumbent.name, lift=proof, findings=findings, turn=terms.turn, lineage=lineage
+    )
     return verdict, proof
 
 
