@@ -44,7 +44,8 @@ def jackknife_interval(value: np.ndarray, replicates: np.ndarray, counts: np.nda
     rewards, heavy weights); its measured coverage is in docs/coverage.md. g is monotone, so the interval exists for
     every A. SE² weights blocks as they are (the robust form for clusters), so the degrees of freedom are at most
     those of blocks of unequal size, n²/Σn_k² − 1, and at most Satterthwaite's for the tails that were seen,
-    2 (Σ d²)² / (Σ d⁴ − (Σ d²)²/G).
+    2 (Σ d²)² / (Σ d⁴ − (Σ d²)²/G − (Σ d³)²/Σ d²): only that part of the variance of SE² which does not move with θ̂
+    itself, for the other part is the skewness that g has already removed.
 
     Args:
         value: θ̂ [...], in units of reward.
@@ -75,9 +76,10 @@ def jackknife_interval(value: np.ndarray, replicates: np.ndarray, counts: np.nda
     total = square.sum(-1)
     std_error = np.sqrt(total * (groups - 1) / groups)
     positive = np.where(total > 0, total, 1.0)
-    skew = (square * d).sum(-1) / positive**1.5
+    cubes = (square * d).sum(-1)
+    skew = cubes / positive**1.5
     sizes = counts.sum(-1) ** 2 / (counts**2).sum(-1) - 1.0  # blocks of equal size it is worth, minus one
-    spread = (square * square).sum(-1) - total * total / groups
+    spread = (square * square).sum(-1) - total * total / groups - cubes * cubes / positive
     tails = 2 * total * total / np.maximum(spread, 1e-300 + 1e-12 * total * total)
     df = np.maximum(np.minimum(sizes, tails), 1.0)
     t = stdtrit(df, (1 + level) / 2)

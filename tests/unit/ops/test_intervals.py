@@ -51,6 +51,16 @@ def test_skewness_moves_the_interval_by_halls_transformation():
     assert bounds.high - mean > mean - bounds.low  # the long tail may have been missed
 
 
+def test_degrees_of_freedom_pay_for_tails_but_not_twice_for_skewness():
+    """Two values, however lopsided: skewness says it all, df = n − 1. Symmetric outliers: 2 (Σd²)²/(Σd⁴ − (Σd²)²/n)."""
+    lopsided = of_mean([0.0] * 17 + [1.0] * 3)
+    assert lopsided.skew > 0.2
+    assert lopsided.df == pytest.approx(19)
+    heavy = np.array([-3.0] + [-1.0, 1.0] * 9 + [3.0])
+    second, fourth = (heavy**2).sum(), (heavy**4).sum()
+    assert of_mean(heavy).df == pytest.approx(2 * second**2 / (fourth - second**2 / 20))
+
+
 def test_empty_blocks_do_not_count():
     """Blocks without a unit change nothing."""
     full, holes = of_mean([3.0, 5.0, 4.0]), of_mean([3.0, 0.0, 5.0, 4.0, 0.0], counts=[1, 0, 1, 1, 0])
