@@ -22,6 +22,7 @@ from understudy.ops.planning import Plan, further, plan
 __all__ = ["GateRules", "Lineage", "Plan", "Turn", "disjoint", "gate", "plan"]
 
 _PAIRS = (("training", "gate"), ("selection", "gate"), ("model", "gate"), ("training", "selection"))
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _DIFFERENT_DATA = "Evaluate on data that nobody has trained on or chosen by: split the log by unit before training."
 
 
@@ -245,8 +246,11 @@ def _proof(estimates: Sequence[Estimate], rules: GateRules, lift: Lift, allowanc
     if rules.test == "betting":
         need = -math.log(allowance)
         passed = lift.peak_log_e >= need
-        odds = f"the bets on it grew {_times(lift.peak_log_e)}, {_times(need)} are required (α = {allowance:.3g})"
-        why = f"Proven that {better}: {odds}." if passed else f"Not proven that {better}: {odds}."
+        bar = f"{_times(need)}, which luck alone reaches at most once in {1 / allowance:.0f}"
+        seen = f"a stake of 1 on it grew to {_times(lift.peak_log_e)}"
+        why = f"Proven that {better}: {seen}; required was {bar}." if passed else (
+            f"Not proven that {better}: {seen} at best; required is {bar}."
+        )  # fmt: skip
         return Check(name="lift", observed=lift.peak_log_e, threshold=need, passed=passed, why=why)
     target = f"{lift.candidate} - {lift.incumbent}"
     found = [e for e in estimates if e.target == target and not e.segment and not e.refused and e.std_error is not None]
@@ -270,7 +274,7 @@ def _harm(lift: Lift, rules: GateRules, allowance: float) -> Check:
     estimate = f"the estimated lift is {lift.mean:.4g}"
     if proven:
         why = f"{lift.candidate} is {wanted} than {lift.incumbent}, and this is proven: {estimate}, "
-        why += f"and the bets against it grew {_times(lift.reverse_peak_log_e)}."
+        why += f"and a stake of 1 on the contrary grew to {_times(lift.reverse_peak_log_e)}."
     elif clear:
         why = f"{lift.candidate} is {wanted} than {lift.incumbent}: {estimate}, and at most {high:.4g} is plausible."
     else:
@@ -292,5 +296,5 @@ def _needed(lift: Lift, rules: GateRules, allowance: float, enough: Sequence[Che
 def _times(log_e: float) -> str:
     """e^log_e as a person would say it."""
     if log_e > math.log(1e6):
-        return f"more than 1e{int(log_e / math.log(10))}-fold"
-    return f"{math.exp(log_e):,.3g}-fold"
+        return "10" + str(int(log_e / math.log(10))).translate(_RAISED)
+    return f"{math.exp(log_e):,.3g}"
