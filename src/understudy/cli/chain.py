@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from understudy.cli.app import HOME, DryRun, Home, Json, On, Seed, Settings, To, app
-from understudy.cli.output import Said, say
+from understudy.cli.output import Said, say, working
 
 Runs = Annotated[list[str], typer.Argument(help="Policy artifacts, made by train.")]
 Against = Annotated[str, typer.Option(help="The incumbent: logged, an alias such as production, or an artifact.")]
@@ -38,7 +38,8 @@ def train(
     if dry_run:
         plan = recipe(learner, on, given, seed=seed, slice=slice).config
         return say(Said([f"{key}: {value}" for key, value in plan.items()], plan), json=json)
-    manifest = train(learner, on=on, to=to, settings=given, slice=slice, seed=seed, home=home)
+    with working("learning"):
+        manifest = train(learner, on=on, to=to, settings=given, slice=slice, seed=seed, home=home)
     lines = [f"{learner} learned from {manifest.counts['decisions']} decisions (slice {slice})"]
     return say(Said(lines, {"id": manifest.id, "config": manifest.config}, str(to)), json=json)
 
@@ -70,7 +71,8 @@ def evaluate(
     from understudy.runs.doubt import curve_lines, curves
 
     how = Assessment(split_names(estimators), against, by or None, q, method, level, slice, seed, propensity)
-    estimates, path = assess(runs, on=on, how=how, home=home, to=to)
+    with working("estimating"):
+        estimates, path = assess(runs, on=on, how=how, home=home, to=to)
     found = curves(runs, on=on, how=how) if doubt else ()
     lines = estimate_lines(estimates) + curve_lines(found)
     say(Said(lines, {"estimates": estimates, "sensitivity": found}, str(path)), json=json)
@@ -96,5 +98,6 @@ def report(
     from understudy.runs.gather import write
 
     how = Assessment(split_names(estimators), against, seed=seed)
-    page = write(runs, on=on, how=how, home=home, to=to)
+    with working("writing the report"):
+        page = write(runs, on=on, how=how, home=home, to=to)
     say(Said([], {"report": str(page)}, str(page)), json=json)

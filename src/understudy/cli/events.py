@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from understudy.cli.app import HOME, DryRun, Home, Json, Seed, Settings, To, app
-from understudy.cli.output import Said, say
+from understudy.cli.output import Said, say, working
 
 Sources = Annotated[list[Path], typer.Argument(help="Files: JSON lines, CSV or Parquet.")]
 
@@ -31,7 +31,8 @@ def simulate(
     from understudy.runs.settings import parse_overrides
     from understudy.runs.simulate import simulate as run
 
-    made = run(env, parse_overrides(settings or []), behavior=behavior, n=decisions, seed=seed, to=to)
+    with working("simulating"):
+        made = run(env, parse_overrides(settings or []), behavior=behavior, n=decisions, seed=seed, to=to)
     say(Said(made.lines(), made.as_dict(), str(to)), json=json)
 
 
@@ -49,7 +50,8 @@ def identify(
     """
     from understudy.runs.bring import draft
 
-    text, problem, notes = draft(sources, None if dry_run else to)
+    with working("reading the log"):
+        text, problem, notes = draft(sources, None if dry_run else to)
     lines = [text.rstrip()] if dry_run else [f"note: {note}" for note in notes]
     say(Said(lines, {"problem": problem, "notes": notes}, "" if dry_run else str(to)), json=json)
 
@@ -74,7 +76,10 @@ def ingest(
     from understudy.runs.bring import bring
     from understudy.runs.settings import parse_overrides
 
-    brought = bring(sources, layout=layout, problem=problem, options=parse_overrides(options or []), to=to, home=home)
+    with working("validating"):
+        brought = bring(
+            sources, layout=layout, problem=problem, options=parse_overrides(options or []), to=to, home=home
+        )
     say(Said(brought.lines, brought.data, str(to)), json=json)
 
 
@@ -95,5 +100,6 @@ def join(
     """
     from understudy.runs.bring import bring_together
 
-    brought = bring_together(logs, window=window, backward=backward, as_of=as_of or None, to=to, home=home)
+    with working("joining"):
+        brought = bring_together(logs, window=window, backward=backward, as_of=as_of or None, to=to, home=home)
     say(Said(brought.lines, brought.data, str(to)), json=json)

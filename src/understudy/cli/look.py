@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from understudy.cli.app import HOME, Home, Json, Seed, app
-from understudy.cli.output import Said, say
+from understudy.cli.output import Said, say, working
 
 
 @app.command()
@@ -26,7 +26,8 @@ def describe(
     """
     from understudy.runs.describe import describe
 
-    told = describe(data, target=target or None, behavior=behavior or None, home=home)
+    with working("auditing"):
+        told = describe(data, target=target or None, behavior=behavior or None, home=home)
     say(Said(told.lines, told.data), json=json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,15 @@ class Said:
     data: dict[str, Any] = field(default_factory=dict)
     path: str = ""
     code: int = 0
+
+
+def working(on: str) -> AbstractContextManager[Any]:
+    """A sign of life on standard error while a verb works; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(f"{on} …")
 
 
 def say(said: Said, *, json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from understudy.cli.app import HOME, Home, Json, On, Seed, Settings, app
-from understudy.cli.output import VERDICT_CODES, Said, say
+from understudy.cli.output import VERDICT_CODES, Said, say, working
 
 Run = Annotated[str, typer.Argument(help="Policy artifact, made by train.")]
 Alias = Annotated[str, typer.Argument(help="An alias, such as production.")]
@@ -31,7 +31,8 @@ def plan(
     """
     from understudy.runs.prove import plan_lines
 
-    lines, data = plan_lines(actions, exploration, lift, disagreement, reward, alpha)
+    with working("playing the bets"):
+        lines, data = plan_lines(actions, exploration, lift, disagreement, reward, alpha)
     say(Said(lines, data), json=json)
 
 
@@ -60,7 +61,8 @@ def gate(
     from understudy.runs.settings import parse_overrides
 
     how = Proof(against, alias, rules, parse_overrides(settings or []), slice, seed, stream)
-    verdict, path = prove(run, on=on, how=how, home=home)
+    with working("proving"):
+        verdict, path = prove(run, on=on, how=how, home=home)
     say(Said(verdict_lines(verdict), {"verdict": verdict}, str(path), VERDICT_CODES[verdict.outcome]), json=json)
 
 
