@@ -79,7 +79,7 @@ def read(source: Source, names: Names | None = None) -> Iterator[Rows]:
             yield from _csv(source.path, names)  # type: ignore[arg-type]
         else:
             yield from _columnar(source, names)
-    except (pa.ArrowInvalid, pa.ArrowException, OSError, EOFError, zlib.error) as error:
+    except (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"{source.path or source.name} cannot be read: {reason}",

@@ -186,7 +186,7 @@ def test_nothing_valid_is_an_error_and_leaves_nothing(tmp_path):
     path.write_text("\n".join(json.dumps(decision(i, propensity=0)) for i in range(3)))
     with pytest.raises(DataError, match=r"none of 3 rows.*propensity 3; first: bad.jsonl, line 1") as caught:
         ingest(path, problem=PROBLEM, to=tmp_path / "log")
-    assert "identify" in caught.value.hint
+    assert "problem" in caught.value.hint
     assert [p.name for p in tmp_path.iterdir()] == ["bad.jsonl"]
 
 
@@ -216,6 +216,7 @@ UNREADABLE = {
     "no-gzip.jsonl.gz": lambda path: path.write_text(json.dumps(decision())),
     "rows.xlsx": lambda path: path.write_bytes(b"PK"),
     "empty-table.parquet": lambda path: pq.write_table(pa.table({"decision_id": pa.array([], pa.string())}), path),
+    "header.csv": lambda path: path.write_bytes(b"decision_id,t\xffme\na,1\n"),
     "twice.csv": lambda path: path.write_text("decision_id,time,time,action\na,1,1,red\n"),
 }
 
