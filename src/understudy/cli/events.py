@@ -66,6 +66,9 @@ def ingest(
         str, typer.Option("--as", help="events, or an importer: open_bandit, vw_dsjson, sapr, …")
     ] = "events",
     options: Annotated[list[str] | None, typer.Option("--set", help="Importer option key=value.")] = None,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Every outcome that will ever come is in these files: wait for none.")
+    ] = False,
     home: Home = HOME,
     json: Json = False,
 ) -> None:

@@ -53,6 +53,7 @@ def bring(
     options: Mapping[str, Any],
     to: Path,
     home: str | Path,
+    complete: bool = False,
 ) -> Brought:
     """Validate events (or let an importer read another layout) and write the log artifact."""
     if layout == EVENTS:
@@ -62,7 +63,7 @@ def bring(
                 hint="Draft one with: understudy identify EVENTS --to problem.yaml; then pass --problem problem.yaml",
                 field="problem",
             )
-        log = ingest(list(sources), problem=load_problem(problem), to=to)
+        log = ingest(list(sources), problem=load_problem(problem), to=to, complete=complete)
     else:
         log = _import(layout, sources, problem, options, to)
     Home(home).record(to)
