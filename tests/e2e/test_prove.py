@@ -103,3 +103,21 @@ def test_a_log_without_propensities_gets_a_verdict_that_says_so(raw: Path, tmp_p
     verdict, _ = prove(tmp_path / "coin", on=tmp_path / "data", how=Proof(), home=tmp_path)
     assert verdict.outcome == "refused"
     assert last_look(tmp_path).outcome == "refused"
+
+
+def test_a_misspelt_incumbent_does_not_stand_for_the_log(raw: Path, tmp_path: Path) -> None:
+    """A name that nobody ever held is an error and spends no look; an alias to be promoted to may be new."""
+    with pytest.raises(StoreError, match="prodction"):
+        prove(raw / "ridge", on=raw / "data", how=Proof(against="prodction"), home=tmp_path)
+    with pytest.raises(StoreError, match="nobody"):
+        assess([raw / "ridge"], on=raw / "data", how=Assessment(("snips",), "nobody"), home=tmp_path)
+    assert not Home(tmp_path).ledger.looks()
+    prove(raw / "ridge", on=raw / "data", how=Proof(alias="canary"), home=tmp_path)
+    assert last_look(tmp_path).incumbent == "logged"
+
+
+def test_an_incumbent_may_be_named_by_its_id(raw: Path, tmp_path: Path) -> None:
+    """The id of a recorded policy is that policy, and its comparison belongs to the alias promoted to."""
+    id = Home(tmp_path).record(raw / "ridge").id
+    prove(raw / "nine", on=raw / "data", how=Proof(against=id), home=tmp_path)
+    assert (last_look(tmp_path).incumbent, last_look(tmp_path).alias) == (id, "production")

@@ -334,7 +334,7 @@ def _append(db: sa.Connection, change: Promotion) -> Promotion:
 
 def _need_reason(reason: str) -> None:
     if not reason.strip():
-        raise ConfigError("a reason is needed", "It is what others will read in the history.", "--reason TEXT")
+        raise ConfigError("a reason is needed", "It is what others will read in the history.", "--why TEXT")
 
 
 def _unproven(alias: str, policy: str, live: str | None, outcome: str | None) -> EvidenceError:
@@ -343,7 +343,7 @@ def _unproven(alias: str, policy: str, live: str | None, outcome: str | None) ->
     return EvidenceError(
         f"{policy!r} may not be promoted to {alias!r}: {seen} on it{against}",
         "Only a proof against the policy it replaces shows that it is better.",
-        f"understudy gate {policy} --on DATA --against {live or alias}",
+        f"understudy gate RUN --on DATA --for {alias}",
         field=policy,
     )
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from understudy.core.errors import StoreError
 from understudy.core.protocols import Policy
 from understudy.data.artifact import MANIFEST
 from understudy.runs.home import LOGGED, Home
 from understudy.runs.train import open_policy
+
+PRODUCTION = "production"  # the alias that verbs mean where none is given
+_ID = re.compile("[0-9a-f]{20}")
 
 
 @dataclass(frozen=True)
@@ -24,23 +29,39 @@ class Incumbent:
 
 
 def is_artifact(name: str) -> bool:
-    """Whether a name is the folder of an artifact (or can only be meant as one)."""
-    return (Path(name) / MANIFEST).exists() or "/" in name
+    """Whether a name is the folder or the id of an artifact (or can only be meant as one)."""
+    return (Path(name) / MANIFEST).exists() or "/" in name or _ID.fullmatch(name) is not None
 
 
-def resolve(against: str, home: Home) -> Incumbent:
-    """``logged``, an alias of the ledger, or a policy artifact's folder.
+def resolve(against: str, home: Home, alias: str = PRODUCTION) -> Incumbent:
+    """``logged``, an alias of the ledger, or a policy artifact's folder or id.
 
-    An alias that has never been promoted to is the logged policy: before the first promotion that is who acts.
-    Raises: StoreError if a folder is no policy artifact.
+    ``production``, the ``alias`` that is to be promoted to, and every alias that ever had a promotion are the logged
+    policy while nobody is live under them: that is who acts. Any other name is a typing error, not the log.
+    Raises: StoreError if a folder is no policy artifact, or the name is nobody's.
     """
     if against == LOGGED:
         return Incumbent(LOGGED, LOGGED, None, None)
     if is_artifact(against):
-        opened = open_policy(against)
+        opened = open_policy(_folder(against, home))
         return Incumbent(opened.name, opened.manifest.id, opened.policy, opened.trained_on)
     folder = home.current(against)
     if folder is None:
+        if against not in (PRODUCTION, alias) and not (home.exists and home.ledger.history(against)):
+            raise StoreError(
+                f"nobody was ever promoted to {against!r}, and no policy has this folder or id",
+                "A misspelt name must not stand for the log.",
+                "Say --against logged, an alias such as production, or a policy's folder.",
+                field="against",
+            )
         return Incumbent(LOGGED, LOGGED, None, None)
     opened = open_policy(folder)
     return Incumbent(against, opened.manifest.id, opened.policy, opened.trained_on)
+
+
+def _folder(name: str, home: Home) -> Path:
+    """Where an artifact named by its folder or its id lies; a promoted policy outlives its folder."""
+    if _ID.fullmatch(name) is None or not home.exists or (Path(name) / MANIFEST).exists():
+        return Path(name)
+    kept = home.kept(name)
+    return kept if kept.exists() else home.known(name) or Path(name)

@@ -74,7 +74,8 @@ def prove(run: str | Path, *, on: str | Path, how: Proof, home: str | Path) -> t
     Returns the verdict and the folder of its artifact, which also holds the lift it rests on.
     """
     place, rules, candidate = Home(home), how.resolved(), open_policy(run)
-    incumbent, dataset, data = resolve(how.against or how.alias, place), read_manifest(on), open_slice(on, how.slice)
+    incumbent = resolve(how.against or how.alias, place, how.alias)
+    dataset, data = read_manifest(on), open_slice(on, how.slice)
     look = place.ledger.record_look(
         time=now(), problem_hash=dataset.problem_hash, alias=how.family, candidate=candidate.manifest.id,
         incumbent=incumbent.id, dataset=f"{dataset.id}/{how.slice}", alpha=rules.alpha,

@@ -70,7 +70,7 @@ def test_promotion_needs_a_ship_verdict_against_who_is_live(url):
     ledger.install("live", "base", time=0, reason="what ran before")
     with pytest.raises(EvidenceError, match="there is no verdict") as caught:
         ledger.promote("live", "a", time=3)
-    assert "understudy gate a" in caught.value.hint
+    assert caught.value.hint == "understudy gate RUN --on DATA --for live"
     ledger.record_verdict(look(ledger, "a"), judged("hold", "a"), time=2)
     with pytest.raises(EvidenceError, match="'hold'"):
         ledger.promote("live", "a", time=3)
