@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from understudy.data.sources import Source, resolve
 from understudy.data.validate import col_list, present, take
 
 MOST_CATEGORIES = 100
+RARE = 1_000  # an action taken in fewer than one of so many rows is worth a question
 ENOUGH = 50  # rows below which "every value differs" proves nothing
 REWARDS = (
     "reward",
@@ -45,6 +47,7 @@ class _Seen:
     propensities: list[tuple[Any, float, list]] = field(default_factory=list)
     allowed: set[str] = field(default_factory=set)
     n: int = 0
+    neither: int = 0  # rows with neither an action nor a value
 
 
 def identify(source: Any, outcomes: Any = None, *, sample: int = 100_000) -> Problem:
@@ -71,6 +74,7 @@ def draft(source: Any, outcomes: Any = None, *, sample: int = 100_000) -> tuple[
             hint="Decisions need decision_id, time, action and context; see docs/guide/ingest.md.",
         )
     notes: dict[str, list[str]] = {}
+    _lacking(seen, notes)
     named, beside = _outcomes(seen, notes)
     features, ignore = _features(seen, set(beside), notes)
     problem = Problem(
@@ -95,6 +99,7 @@ def _look(source: Source, sample: int, seen: _Seen) -> None:
             seen.decisions = merge(seen.decisions, profiles(part))
             _look_at_actions(part, seen)
             seen.n += part.n
+        seen.neither += int((~decided & ~measured).sum())
         part = take(rows, measured & ~decided)
         if part.n:
             names = col_list(part.columns.get("name", ["reward"] * part.n))
@@ -120,6 +125,18 @@ def _look_at_actions(rows: Any, seen: _Seen) -> None:
         for i, (action, row) in enumerate(zip(actions, every)):
             if isinstance(row, list):
                 seen.propensities.append((action, math.nan if single is None else float(single.values[i]), row))
+
+
+def _lacking(seen: _Seen, notes: dict[str, list[str]]) -> None:
+    """Names that every row needs and this log does not use: ingest would refuse all of it."""
+    missing = [name for name in ("decision_id", "time") if name not in seen.decisions]
+    said = [f"no decision has {' or '.join(missing)}: rename your columns, or ingest refuses them"] if missing else []
+    if seen.neither:
+        said.append(
+            f"{seen.neither:,} rows with neither action nor value: an outcome has decision_id, time, name and value"
+        )
+    if said:
+        notes["columns"] = said
 
 
 # ------------------------------------------------------------------------------------------------------------ features
@@ -193,6 +210,7 @@ def _actions(seen: _Seen, notes: dict[str, list[str]]) -> ActionSpace:
         high = np.where(high > low, high, low + 1)
         return ActionSpace(low=tuple(low.tolist()), high=tuple(high.tolist()))
     names = {str(action) for action in seen.actions} | seen.allowed
+    said += _rare(seen)
     numeric = all(name.lstrip("-").isdigit() for name in names)
     ordered = sorted(names, key=int) if numeric else sorted(names)
     width = len(seen.propensities[0][2]) if seen.propensities else 0
@@ -201,6 +219,16 @@ def _actions(seen: _Seen, notes: dict[str, list[str]]) -> ActionSpace:
     if numeric and min(map(int, names)) >= 0 and max(map(int, names)) < width:
         return ActionSpace(names=tuple(map(str, range(width))))
     return ActionSpace(names=_in_order_of_propensities(ordered, width, seen, said))
+
+
+def _rare(seen: _Seen) -> list[str]:
+    """Actions so rare that they may be a slip of the pen."""
+    taken = Counter(str(action) for action in seen.actions)
+    return [
+        f"{name} was taken {n} of {seen.n:,} times; if it is a typing error, strike it, and its rows go to quarantine"
+        for name, n in sorted(taken.items())
+        if n * RARE <= seen.n
+    ]
 
 
 def _in_order_of_propensities(names: list[str], width: int, seen: _Seen, said: list[str]) -> tuple[str, ...]:

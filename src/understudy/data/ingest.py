@@ -97,5 +97,6 @@ def _nothing_left(rows: int, quarantine: Quarantine) -> DataError:
     return DataError(
         f"none of {rows:,} rows is a valid decision: {reasons}; first: {quarantine.first}",
         "A log without decisions supports no estimate, so nothing was written.",
-        "Compare the problem with the data, or draft it anew with: understudy identify LOG --to problem.yaml",
+        "A decision needs decision_id, time, action and the problem's features, an outcome decision_id, time, name and "
+        "value: rename your columns to these, or compare problem and data (docs/guide/ingest.md).",
     )

@@ -125,3 +125,13 @@ def test_profiles_merge_as_the_whole():
         k: (p.n, p.missing, p.low) for k, p in of(whole).items()
     }
     assert profile(["1", None], text=True).numbers == 1
+
+
+def test_names_that_ingest_would_refuse_are_told_at_once():
+    """Foreign column names, rows that are neither, an action that was taken once: a note each."""
+    mails = frame(2_000).drop(columns="revenue").rename(columns={"decision_id": "mail", "time": "sent"})
+    mails.loc[7, "action"] = "xx"
+    _, notes = draft(mails, pd.DataFrame({"mail": ["d1"], "amount": [2.0]}))
+    assert "decision_id or time" in notes["columns"][0] and notes["columns"][1].startswith("1 row")
+    assert any(note.startswith("xx was taken 1 of 2,000 times") for note in notes["actions"])
+    assert "columns" not in draft(frame())[1]
