@@ -11,6 +11,25 @@ from understudy.core.errors import UnderstudyError
 
 __all__ = ["app", "main"]
 
+# The order of --help: first the chain, then what looks and plans.
+VERBS = [
+    "demo",
+    "simulate",
+    "identify",
+    "ingest",
+    "join",
+    "describe",
+    "train",
+    "evaluate",
+    "gate",
+    "promote",
+    "rollback",
+    "report",
+    "show",
+    "plan",
+]
+app.registered_commands.sort(key=lambda command: VERBS.index(getattr(command.callback, "__name__", "")))
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb. 0 ok · 1 failure · 2 usage · 3 hold · 4 not enough evidence · 5 refused."""
@@ -26,7 +45,9 @@ def main(argv: list[str] | None = None) -> int:
         said = getattr(error, "format_message", None)
         if said is None:
             raise
-        print(f"usage: {said()}\n  understudy --help lists the verbs.", file=sys.stderr)
+        verb = next((word for word in arguments[:1] if word in VERBS), "")
+        more = f"understudy {verb} --help shows an example." if verb else "understudy --help lists the verbs."
+        print(f"usage: {said()}\n  {more}", file=sys.stderr)
         return 2
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from understudy import __version__
+
 app = typer.Typer(
     name="understudy",
     help="Turns a log of past decisions into a better policy, and proves that it is better before it goes live.",
@@ -27,6 +29,16 @@ Settings = Annotated[list[str] | None, typer.Argument(help="Settings, each key=v
 HOME = Path(".understudy")
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Turns a log of past decisions into a better policy, and proves that it is better before it goes live."""

@@ -110,7 +110,7 @@ def _already(folder: Path, wanted: Manifest, replace: bool) -> Manifest | None:
     raise StoreError(
         what,
         "Writing over it would break the lineage of everything made from it.",
-        "Give another folder, or ask for it to be replaced (replace=True, --replace).",
+        "Give another folder, or delete this one first (from Python: replace=True).",
         field=str(folder),
     )
 

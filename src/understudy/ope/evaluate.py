@@ -208,7 +208,7 @@ def _refuse_training_rows(steps: Steps, trained_on: Mapping[str, np.ndarray] | N
                 f"{name!r} was trained on {int(seen.sum())} of {steps.n} decisions of this log; first: row "
                 f"{int(np.flatnonzero(seen)[0])}",
                 "A policy looks better on the rewards it has seen than it is.",
-                "Evaluate on a slice it was not trained on (split the dataset by unit before training).",
+                "Evaluate on a slice it was not trained on, such as select (split by unit before training).",
                 field="trained_on",
             )
 

@@ -201,7 +201,7 @@ def check_needs(estimators: Sequence[tuple[str, Estimator]], e: Evidence) -> Non
 
 
 _CURE = {
-    "propensity": 'Log propensities, or allow estimated ones with propensity="estimate".',
+    "propensity": 'Log propensities, or allow estimated ones: propensity="estimate" (--propensity estimate).',
     "q": 'Give q: the name of a regressor ("ridge"), a Regressor, or a fitted ValueModel.',
     "match": "Replay needs a target over named actions.",
 }

@@ -165,7 +165,7 @@ def _rows(e: Evidence, normalised: bool) -> _Rows:
     if steps.propensity is None:
         raise EvidenceError(
             "the log has no propensities, so there is nothing to be sensitive to",
-            hint='Estimate them first: propensity="estimate".',
+            hint='Estimate them first: propensity="estimate" (--propensity estimate).',
             field="propensity",
         )
     if steps.m != steps.n:

@@ -176,7 +176,16 @@ def _first_crossing(chance: np.ndarray, outcomes: np.ndarray, alpha: float, powe
     return None
 
 
+_RANGES = {
+    "k": "The number of actions (--actions) is 2 or more.",
+    "epsilon": "Exploration (--exploration) lies strictly between 0 and 1.",
+    "disagreement": "The share of contexts in which the policies differ is above 0 and at most 1.",
+    "reward": "The mean reward is a share of the reward range: 0 to 1.",
+    "gap": "The lift is a share of the reward range, and must exceed the margin.",
+}
+
+
 def _check(**passed: bool) -> None:
     for name, ok in passed.items():
         if not ok:
-            raise ConfigError(f"{name} is out of range", hint="understudy plan --help lists the ranges", field=name)
+            raise ConfigError(f"{name} is out of range", hint=_RANGES.get(name, ""), field=name)
