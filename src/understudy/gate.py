@@ -191,7 +191,7 @@ def _overlap(lift: Lift, rules: GateRules) -> list[Check]:
         else "The candidate would have taken none of the logged actions: the log says nothing about it.",
     )
     # With few decisions one heavy row is bad luck that more data cure; with many it is how this log was made.
-    heavy = pair.max_weight_share > rules.max_weight_share and pair.n >= 10 * rules.min_ess
+    heavy = not pair.max_weight_share <= rules.max_weight_share and pair.n >= 10 * rules.min_ess
     why = (
         f"One decision (row {pair.heaviest}) holds {pair.max_weight_share:.0%} of the candidate's weight, "
         f"and the effective sample size is {pair.ess:,.1f} of {pair.n:,}"
@@ -257,7 +257,8 @@ def _proof(estimates: Sequence[Estimate], rules: GateRules, lift: Lift, allowanc
     if not found:
         why = f"There is no estimate with an interval of {target!r}: the data could not carry one."
         return Check(name="lift", observed=None, threshold=rules.margin, passed=False, why=why)
-    low = min(e.value - NormalDist().inv_cdf(1 - allowance) * (e.std_error or 0.0) for e in found)
+    lows = [e.value - NormalDist().inv_cdf(1 - allowance) * (e.std_error or 0.0) for e in found]
+    low = min(lows) if all(map(math.isfinite, lows)) else -math.inf  # min() may step over a NaN
     passed = low > rules.margin
     why = f"{'Proven' if passed else 'Not proven'} that {better}: the lower bound of the difference is {low:.4g} "
     why += f"(normal, α = {allowance:.3g})."
@@ -265,10 +266,15 @@ def _proof(estimates: Sequence[Estimate], rules: GateRules, lift: Lift, allowanc
 
 
 def _harm(lift: Lift, rules: GateRules, allowance: float) -> Check:
-    """Evidence that the lift is below the margin. Holding needs less than a proof: nothing changes by it."""
+    """Evidence that the lift is below the margin. Holding needs less than a proof: nothing changes by it.
+
+    Where what the candidate would change was hardly ever tried, its estimate is too low with a small standard error;
+    so a clear sign asks for logged actions on which the two disagree, as the asymptotic test does.
+    """
     need = -math.log(allowance)
     high = math.inf if lift.std_error is None else lift.mean + NormalDist().inv_cdf(0.95) * lift.std_error
-    enough = lift.pair is not None and lift.pair.ess >= rules.min_ess and lift.pair.matched >= rules.min_matched
+    pair = lift.pair
+    enough = pair is not None and pair.ess >= rules.min_ess and pair.matched_disagreeing >= rules.min_matched
     proven, clear = lift.reverse_peak_log_e >= need, enough and high < rules.margin
     wanted = "no better" if rules.margin == 0 else f"not better by {rules.margin:g}"
     estimate = f"the estimated lift is {lift.mean:.4g}"

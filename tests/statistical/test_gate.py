@@ -181,6 +181,26 @@ def test_the_gate_draws_one_number_per_unit():
     assert binomial_p(hits["event"], 120, 0.05, "greater") < 1e-4
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["incumbent known", "chosen propensities only"])
+def test_a_better_candidate_that_was_hardly_tried_is_not_held(known):
+    """The log tries the better action in 1 of 1,000 decisions: bets on weights alone see only what is given up.
+
+    The interval lies below 0 on nearly every such log, so without the guard most of 20 logs would be held; a proof of
+    harm has probability at most 5 % each, and 6 or more of 20 below 0.001.
+    """
+    old = Table(((0.998, 0.001, 0.001), (0.001, 0.998, 0.001)))
+    new = Table(((0.998, 0.001, 0.001), (0.001, 0.001, 0.998)))
+    assert true_value(new) > true_value(old) + 0.09
+    held = below = 0
+    for seed in range(20):
+        steps = tiny_bandit(old, 2000, 7000 + seed).with_(propensities=None)
+        data = MemoryDataset(TINY, steps)
+        proof = lift(data, new, old if known else None, names=("new", "old"), q=None)
+        held += gate((), GateRules(), against="old", lift=proof, lineage=Lineage()).outcome == "hold"
+        below += proof.mean + 1.645 * proof.std_error < 0
+    assert held <= 5 < below
+
+
 def test_the_forecast_is_of_the_right_size():
     """Median over 40 logs of "further decisions needed", seen a quarter of the way, within a factor of 3 of the truth.
 

@@ -82,6 +82,32 @@ def test_a_clearly_worse_estimate_holds():
     assert judge(lift(**worse, ess=50.0)).outcome == "not_enough_evidence"
 
 
+def test_a_candidate_whose_changes_were_hardly_tried_is_not_held():
+    """400 matches, but 29 of what it would do differently: a low estimate with a small error is blindness."""
+    blind = judge(lift(peak_log_e=0.0, mean=-0.05, std_error=0.01, growth=0.0, matched_disagreeing=29))
+    assert blind.outcome == "not_enough_evidence"
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_estimate_that_is_no_number_never_ships(broken, place):
+    """The asymptotic test reads every difference: one NaN or infinity among them proves nothing, in any order."""
+    sound = Estimate(
+        target="new - old", estimator="dr", value=0.5, std_error=0.01, low=0.4, high=0.6, level=0.95,
+        method="jackknife", n_episodes=5000, n_units=5000, ess=900.0, max_weight_share=0.01, matched=400,
+    )  # fmt: skip
+    both = [sound]
+    both.insert(place, msgspec.structs.replace(sound, estimator="ips", value=broken))
+    rules = GateRules(test="asymptotic")
+    assert judge(lift(), rules, estimates=[sound]).outcome == "ship"
+    assert judge(lift(), rules, estimates=both).outcome != "ship"
+
+
+def test_a_weight_share_that_is_no_number_is_refused():
+    """NaN compares false with everything, so the check asks for what must hold."""
+    assert judge(lift(peak_log_e=50.0, max_weight_share=math.nan)).outcome == "refused"
+
+
 @pytest.mark.parametrize(("change", "name"), [({"ess": 99.9}, "effective sample size"), ({"matched": 29}, "matched")])
 def test_too_little_overlap_is_not_enough_evidence(change, name):
     """S6: ESS below 100 or fewer than 30 matches: no ship, whatever the bets say."""

@@ -72,7 +72,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     heaviest: int  # row of the largest weight
     disagreement: float  # share of decisions whose most probable action differs between the two
     matched: int  # logged actions that are a most probable one of the candidate
-    matched_disagreeing: int  # the same, among decisions where the two disagree
+    matched_disagreeing: int  # the same, where the two disagree (all of one unknown: where the candidate is likelier)
     unsupported: float  # share of the candidate's probability on actions that the log cannot contain
 
 

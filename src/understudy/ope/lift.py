@@ -282,13 +282,14 @@ def _design(margin: float, q: Model, seed: int) -> str:
 
 def _pair(log: _Log) -> Pair:
     total, heaviest = float(log.w_new.sum()), int(log.w_new.argmax())
-    matched = disagree = np.zeros(len(log.w_new), bool)
-    unsupported = 0.0
+    matched, disagree, unsupported = log.w_new > 0, np.zeros(len(log.w_new), bool), 0.0
+    ahead = log.w_new > log.w_old * (1 + 1e-6)  # the candidate does this more often than the incumbent
     if log.new is not None:
         best = _most_probable(log.new)
         matched = np.take_along_axis(best, log.action[:, None].astype(np.int64), 1)[:, 0]
-        disagree = matched & False if log.old is None else (best != _most_probable(log.old)).any(1)
         unsupported = _unsupported(log)
+        if log.old is not None:
+            disagree = ahead = (best != _most_probable(log.old)).any(1)
     return Pair(
         n=len(log.w_new),
         n_units=int(log.unit[-1]) + 1,
@@ -296,8 +297,8 @@ def _pair(log: _Log) -> Pair:
         max_weight_share=float(log.w_new[heaviest]) / total if total > 0 else 0.0,
         heaviest=heaviest,
         disagreement=float(disagree.mean()),
-        matched=int(matched.sum()) if log.new is not None else int((log.w_new > 0).sum()),
-        matched_disagreeing=int((matched & disagree).sum()),
+        matched=int(matched.sum()),
+        matched_disagreeing=int((matched & ahead).sum()),
         unsupported=unsupported,
     )
 
