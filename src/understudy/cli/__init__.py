@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from understudy.cli import chain, events, look, proof  # noqa: F401 - each module adds its verbs to the app
 from understudy.cli.app import app
 from understudy.cli.output import fail
-from understudy.core.errors import UnderstudyError
+from understudy.core.errors import ConfigError, StoreError, UnderstudyError
 
 __all__ = ["app", "main"]
 
@@ -41,16 +42,38 @@ def main(argv: list[str] | None = None) -> int:
         return fail(error, json="--json" in arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a full disk, a folder that may not be written: the machine's faults in the one shape
+        return fail(_machine(error), json="--json" in arguments)
     except Exception as error:  # click's usage errors, whichever click typer brings along
         said = getattr(error, "format_message", None)
         if said is None:
             raise
         verb = next((word for word in arguments[:1] if word in VERBS), "")
         more = f"understudy {verb} --help shows an example." if verb else "understudy --help lists the verbs."
+        if "--json" in arguments:
+            return fail(ConfigError(said(), hint=more), json=True)
         print(f"usage: {said()}\n  {more}", file=sys.stderr)
         return 2
 
 
+def _machine(error: OSError) -> StoreError:
+    where = " -> ".join(str(name) for name in (error.filename, error.filename2) if name)
+    return StoreError(
+        f"{where}: {error.strerror}" if where and error.strerror else str(error),
+        "No artifact was left half-written; what was finished before stands.",
+        "Check that the path can be written and the disk has room, then run the same line again.",
+        field=where,
+    )
+
+
 def run() -> None:
     """Entry point of the ``understudy`` script."""
-    raise SystemExit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # "| head" has read enough; what is left to say goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    raise SystemExit(code)

@@ -93,14 +93,15 @@ def read_estimates(folder: str | Path) -> tuple[Estimate, ...]:
 def estimate_lines(estimates: Sequence[Estimate]) -> list[str]:
     """A table for a terminal; a refused interval says why below it."""
     head = ["target", "estimator", "value", "low", "high", "ESS", "matched"]
-    rows, notes = [], []
+    rows: list[list[str]] = []
+    why: dict[tuple[str, str], list[str]] = {}  # (target, reason) → the estimators it stopped
     for e in estimates:
         name = f"{e.target} [{e.segment}]" if e.segment else e.target
         bounds = ["refused", "refused"] if e.low is None or e.high is None else [f"{e.low:.4f}", f"{e.high:.4f}"]
         rows.append([name, e.estimator, f"{e.value:.4f}", *bounds, f"{e.ess:.0f}", str(e.matched)])
         if e.refused and e.notes:
-            notes.append(f"{name}, {e.estimator}: {e.notes[0]}")
-    return aligned(rows, head) + notes
+            why.setdefault((name, e.notes[0]), []).append(e.estimator)
+    return aligned(rows, head) + [f"{name}, {', '.join(stopped)}: {note}" for (name, note), stopped in why.items()]
 
 
 def aligned(rows: Sequence[Sequence[str]], head: Sequence[str]) -> list[str]:

@@ -100,4 +100,24 @@ def bring_together(logs: Path, *, window: str, backward: str, as_of: str | None,
     dataset = join(logs, window=window, backward=backward, as_of=as_of, to=to)
     Home(home).record(to)
     counts = dataset.manifest.counts
-    return Brought([", ".join(f"{n} {name}" for name, n in counts.items())], {"counts": counts})
+    return Brought(joined_lines(counts), {"counts": counts})
+
+
+def joined_lines(counts: Mapping[str, int]) -> list[str]:
+    """What became of every decision and of every outcome, in sums that can be checked."""
+    had = dict.fromkeys(_DECISIONS + _OUTCOMES + ("decisions", "outcomes", "defaulted"), 0) | dict(counts)
+    return [
+        f"{had['decisions']} decisions = " + " + ".join(f"{had[name]} {_SAID[name]}" for name in _DECISIONS),
+        f"{had['outcomes']} outcomes = " + " + ".join(f"{had[name]} {_SAID[name]}" for name in _OUTCOMES),
+        f"{had['defaulted']} times nothing arrived and the outcome's default stands in",
+    ]
+
+
+_DECISIONS = ("steps", "pending", "quarantined")
+_OUTCOMES = ("joined", "late", "early", "orphans", "waiting", "duplicates")
+_SAID = {name: name for name in _DECISIONS + _OUTCOMES} | {
+    "steps": "ready",
+    "pending": "pending (window still open)",
+    "orphans": "orphans (no such decision)",
+    "waiting": "waiting (for a pending decision)",
+}

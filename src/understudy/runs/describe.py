@@ -19,6 +19,7 @@ from understudy.ope.audit import Known, audit
 from understudy.ope.diagnostics import diagnose
 from understudy.ope.summary import summarize
 from understudy.runs.assess import aligned
+from understudy.runs.bring import joined_lines
 from understudy.runs.home import Home
 from understudy.runs.train import open_policy
 
@@ -63,7 +64,7 @@ def summary_lines(summary: LogSummary) -> list[str]:
 
 def count_lines(manifest: Manifest) -> list[str]:
     """What the join counted."""
-    return [", ".join(f"{name} {count}" for name, count in manifest.counts.items())] if manifest.counts else []
+    return joined_lines(manifest.counts) if "steps" in manifest.counts else []
 
 
 def finding_lines(findings: tuple[Finding, ...]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy import __version__
+from understudy.core.errors import StoreError
 from understudy.core.evidence import Estimate
 from understudy.core.manifest import Manifest
 from understudy.core.protocols import DiscretePolicy, Policy
@@ -28,7 +29,10 @@ SHARE_ROWS = 20_000  # contexts that a policy's action shares are averaged over
 
 
 def write(runs: Sequence[str | Path], *, on: str | Path, how: Assessment, home: str | Path, to: str | Path) -> Path:
-    """Gather and write ``report.html`` into ``to``; returns its path."""
+    """Gather and write ``report.html`` into ``to``; returns its path. Raises: StoreError if an artifact lies there."""
+    if (Path(to) / MANIFEST).exists():
+        raise StoreError(f"{to} holds a {read_manifest(to).kind}", "A report beside it would mix with its files.",
+                         "Give another folder.", field="to")  # fmt: skip
     report = gather(runs, on=on, how=how, home=home, title=f"Policies on {Path(on).name}")
     return write_report(report, Path(to))
 

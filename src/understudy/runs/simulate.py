@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import filecmp
+import inspect
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from understudy.core.errors import ConfigError
+from understudy.core.errors import ConfigError, StoreError
 from understudy.core.protocols import DiscretePolicy, Environment
-from understudy.core.registry import find
+from understudy.core.registry import find, unknown
 from understudy.core.steps import Steps
 from understudy.data.dataset import MemoryDataset
 from understudy.data.events import write_events
@@ -22,6 +27,7 @@ from understudy.models.policy_file import read_policy, save_policy
 
 WARM_UP = 600  # uniform decisions behind the "warm" behavior policy: enough to be useful, far from enough to be good
 WARM_EPSILON = 0.3
+DECISIONS = "decisions.jsonl"
 MEAN_DELAY = 600.0  # seconds from a decision to its outcome, on average
 INTERVAL = 10_000_000  # microseconds between decisions
 START = (
@@ -73,15 +79,36 @@ def simulate(
     rng = np.random.default_rng(seed + 2)
     delays = rng.exponential(MEAN_DELAY, n)
     folder = Path(to)
-    write_events(steps, world.problem, folder, delays=delays, sent=steps.reward != 0, policy_id=f"{behavior}-{seed}")
-    save_policy(actor, folder / "behavior", problem=world.problem)
+    with _unless_another_lies_in(folder) as part:
+        write_events(steps, world.problem, part, delays=delays, sent=steps.reward != 0, policy_id=f"{behavior}-{seed}")
+        save_policy(actor, part / "behavior", problem=world.problem)
     truth, best = (getattr(world, name, None) for name in ("true_value", "best_value"))
     return Simulated(world, actor, steps, truth(actor) if truth else None, best() if best else None)
+
+
+@contextmanager
+def _unless_another_lies_in(folder: Path) -> Iterator[Path]:
+    """A folder to write a log into, moved to ``folder`` at the end. Raises: StoreError if another log lies there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as partial:
+        part = Path(partial) / "raw"
+        yield part
+        old = folder / DECISIONS
+        if old.exists() and not filecmp.cmp(old, part / DECISIONS, shallow=False):
+            raise StoreError(
+                f"{folder} already holds another log", "A log is what everything else is made from.",
+                "Give another folder, or delete this one first.", field="to",
+            )  # fmt: skip
+        shutil.copytree(part, folder, dirs_exist_ok=True)
 
 
 def make_env(name: str, settings: Mapping[str, Any]) -> Environment:
     """A registered environment with these settings. Raises: ConfigError for an unknown one, or unknown settings."""
     build = find("envs", name)
+    known = inspect.signature(build).parameters
+    for key in settings:
+        if key not in known and not any(each.kind is each.VAR_KEYWORD for each in known.values()):
+            raise unknown(f"setting of environment {name!r}:", key, sorted(known))
     try:
         return build(**settings)
     except TypeError as error:
