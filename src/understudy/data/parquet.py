@@ -24,16 +24,8 @@ def read_steps(path: Path, problem: Problem, optional: list[str], batch_size: in
     names += [f"context.{name}" for name in problem.feature_names] + [
         f"outcome.{name}" for name in problem.outcome_names
     ]
-    try:
-        with parquet.ParquetFile(path) as file:
-            batches = (
-                as_steps(b, problem, optional) for b in file.iter_batches(batch_size, columns=names) if b.num_rows
-            )
-            yield from batches if problem.bandit else _whole_episodes(batches)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StoreError(
-            f"{path} cannot be read: {error}", hint="Make the dataset again with understudy join."
-        ) from error
+    batches = (as_steps(batch, problem, optional) for batch in _batches(path, batch_size, names) if batch.num_rows)
+    yield from batches if problem.bandit else _whole_episodes(batches)
 
 
 def as_steps(batch: pa.RecordBatch, problem: Problem, optional: list[str]) -> Steps:
@@ -70,10 +62,20 @@ def as_steps(batch: pa.RecordBatch, problem: Problem, optional: list[str]) -> St
 
 def read_units(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(unit u64[n], bool[n] whether the row ends its episode) in batches: what the size of a slice needs."""
-    with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(1 << 20, columns=["unit", "terminated", "truncated"]):
-            unit, terminated, truncated = (column.to_numpy(zero_copy_only=False) for column in batch.columns)
-            yield unit, terminated | truncated
+    for batch in _batches(path, 1 << 20, ["unit", "terminated", "truncated"]):
+        unit, terminated, truncated = (column.to_numpy(zero_copy_only=False) for column in batch.columns)
+        yield unit, terminated | truncated
+
+
+def _batches(path: Path, size: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Batches of the file. Raises: StoreError if it is missing, cut short, or lacks a column."""
+    try:
+        with parquet.ParquetFile(path) as file:
+            yield from file.iter_batches(size, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(
+            f"{path} cannot be read: {error}", hint="Make the dataset again with understudy join."
+        ) from error
 
 
 def _matrix(column: pa.Array, k: int) -> np.ndarray:

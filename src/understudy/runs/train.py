@@ -15,7 +15,7 @@ from understudy.core.errors import StoreError
 from understudy.core.manifest import Manifest, Parent
 from understudy.core.protocols import Policy, Progress, quiet
 from understudy.core.steps import Steps, Transitions
-from understudy.data.artifact import read_manifest, write_artifact
+from understudy.data.artifact import read_manifest, verify_artifact, write_artifact
 from understudy.data.dataset import MemoryDataset, ParquetDataset, decision_hashes
 from understudy.models.policy_file import load_policy, save_policy
 from understudy.runs.home import Home
@@ -106,7 +106,10 @@ def train(
 
 
 def open_policy(folder: str | Path) -> Trained:
-    """A policy artifact with its lineage. Raises: StoreError if the folder holds another kind, or is damaged."""
+    """A policy artifact with its lineage, every file as it was written: also the list of what it was trained on.
+
+    Raises: StoreError if the folder holds another kind, or is damaged.
+    """
     manifest = read_manifest(folder)
     if manifest.kind != "policy":
         raise StoreError(
@@ -114,6 +117,7 @@ def open_policy(folder: str | Path) -> Trained:
             hint="Make one with: understudy train LEARNER --on DATA --to FOLDER",
             field=str(folder),
         )
+    verify_artifact(folder)  # a shortened list of training rows would pass the gate's check of disjoint data
     rows = Path(folder) / ROWS
-    trained_on = load_file(rows)["decisions"] if rows.exists() else None
+    trained_on = load_file(rows)["decisions"] if ROWS in manifest.files else None
     return Trained(Path(folder).name, load_policy(folder), manifest, trained_on)
