@@ -115,6 +115,11 @@ def _folder(artifact: str, home: Home) -> Path:
             return folder
         if (folder := home.known(artifact)) is not None:
             return folder
+        if home.ledger.current(artifact) is not None:
+            raise StoreError(
+                f"under {artifact!r} the logged policy acts: the policy that was promoted has been rolled back",
+                "It made the log and is no artifact.", "Promote one: understudy promote RUN",
+            )  # fmt: skip
     raise StoreError(
         f"{artifact!r} is no artifact's folder, id or alias",
         hint=f"Looked for {MANIFEST} in that folder, and in the ledger of {home.folder}.",
