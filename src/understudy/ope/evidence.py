@@ -40,9 +40,12 @@ def from_arrays(
         unit: who is independent of whom [n]; None = every row.
         match: also find out where log and target agree; replay and intervals need it, point values do not.
     Raises:
-        DataError: shapes differ, an action is outside [0, k), probabilities are no probabilities.
+        DataError: shapes differ, an action is no index in [0, k), probabilities are no probabilities, a reward or a
+            model's value is not finite.
     """
-    n = len(reward)
+    n, action = len(reward), np.asarray(action)
+    if action.dtype.kind not in "iu":
+        raise DataError(f"actions must be whole numbers; got {action.dtype}", field="action")
     shapes = {"action": np.shape(action), "propensity": np.shape(propensity) if propensity is not None else (n,)}
     for name, shape in shapes.items():
         if shape != (n,):
@@ -53,12 +56,13 @@ def from_arrays(
         unit=starts[:-1].view(np.uint64) if unit is None else np.asarray(unit).astype(np.uint64),
         time=np.broadcast_to(np.int64(0), n),  # columns nobody reads take no memory
         context=np.empty((n, 0), np.float32),
-        action=np.asarray(action),
-        reward=np.asarray(reward, np.float64),
+        action=action,
+        reward=_finite(np.asarray(reward, np.float64), "reward"),
         terminated=np.broadcast_to(np.True_, n),
         truncated=np.broadcast_to(np.False_, n),
         propensity=None if propensity is None else np.asarray(propensity, np.float64),
     )
+    _check_propensity(steps.propensity)
     return weigh(steps, np.asarray(probs, np.float64), None if q is None else np.asarray(q, np.float64), match=match)
 
 
@@ -108,6 +112,9 @@ def weigh(
             model = np.ascontiguousarray(values[part])
             np.take(model, index, out=q[part], mode="clip")
             np.dot(np.multiply(pi, model, out=product[: len(pi)]), ones, out=v[part])
+    if q is not None and v is not None:
+        _finite(v, "value of the model")
+        _finite(q, "value of the model")
     return Evidence(steps, discount, _ratio(chance, steps), q, v, agree)
 
 
@@ -230,6 +237,34 @@ def _check_probs(pi: np.ndarray, ones: np.ndarray, first: int) -> None:
         "Weights made from them would estimate the value of no policy.",
         "Fix the policy's probs: every row at least 0 and summing to 1.",
         field="probs",
+    )
+
+
+def _finite(column: np.ndarray, name: str) -> np.ndarray:
+    """The column itself; DataError if an entry is not finite. A sum sees that in one pass, and is looked into if so."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(column.sum()):
+            return column
+    bad = ~np.isfinite(column)
+    if bad.any():
+        at = int(bad.argmax())
+        raise DataError(
+            f"{int(bad.sum())} of {len(column)} rows have no finite {name}; first: row {at}, {column[at]}",
+            "One such row makes every estimate that reads it no number.",
+            field=name.split(" ")[0],
+        )
+    return column
+
+
+def _check_propensity(b: np.ndarray | None) -> None:
+    if b is None or not len(b) or (b.min() > 0 and b.max() <= 1 + SLACK):
+        return
+    bad = ~((b > 0) & (b <= 1 + SLACK))
+    at = int(bad.argmax())
+    raise DataError(
+        f"{int(bad.sum())} of {len(b)} propensities are not in (0, 1]; first: row {at}, propensity {b[at]}",
+        "A weight made from such a number is undefined, or of the wrong size.",
+        field="propensity",
     )
 
 

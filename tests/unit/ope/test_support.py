@@ -39,7 +39,6 @@ def test_a_log_that_missed_its_heaviest_weights_answers_no_interval() -> None:
         steps = tiny_bandit(OLD, 2000, seed)
         for kept in (steps, steps.with_(propensities=None)):
             (found,) = evaluate(MemoryDataset(TINY, kept), {"new": NEW}, ["ips"])
-
             assert found.refused and any("missed its heaviest weights" in note for note in found.notes)
 
 
