@@ -54,6 +54,8 @@ def epsilon_greedy(scores: np.ndarray, epsilon: float, allowed: np.ndarray | Non
 
 def epsilon_top(k: int, top: int, epsilon: float) -> np.ndarray:
     """ε-greedy around one named action; an index beyond the last action means the last. → f64[k]."""
+    if not 0 <= epsilon <= 1:
+        raise ConfigError(f"epsilon must be in [0, 1]; got {epsilon}", field="epsilon")
     p = np.full(k, epsilon / k)
     p[min(top, k - 1)] += 1 - epsilon
     return p
@@ -162,7 +164,7 @@ def first_n(scores: np.ndarray, t: int, n: int, allowed: np.ndarray | None = Non
 
 def mix(pmfs: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
     """Σ_i w_i p_i: draw a rule, then draw from it. Weights are non-negative and sum to 1."""
-    if len(pmfs) != len(weights) or min(weights) < 0 or abs(sum(weights) - 1) > TOLERANCE:
+    if len(pmfs) != len(weights) or min(weights) < 0 or not abs(sum(weights) - 1) <= TOLERANCE:  # NaN too
         raise ConfigError(f"a mixture needs one weight ≥ 0 per part, summing to 1; got {list(weights)}")
     total = np.zeros_like(pmfs[0], np.float64)
     for p, weight in zip(pmfs, weights):

@@ -119,3 +119,12 @@ def test_a_mixture_needs_weights_that_sum_to_one(weights: list[float]) -> None:
     """Anything else would not be a pmf."""
     with pytest.raises(ConfigError, match="summing to 1"):
         explore.mix([np.ones((1, 1)), np.ones((1, 1))], weights)
+
+
+@pytest.mark.parametrize("epsilon", [-0.1, 1.1, float("nan")])
+def test_an_epsilon_that_is_no_share_is_refused(epsilon: float) -> None:
+    """No probability is negative, above 1 or NaN, whichever door it came through."""
+    with pytest.raises(ConfigError):
+        explore.epsilon_greedy(np.ones((1, 3)), epsilon)
+    with pytest.raises(ConfigError):
+        explore.epsilon_top(3, 1, epsilon)
