@@ -151,12 +151,14 @@ def reward_names(expression: str, outcomes: tuple[str, ...]) -> tuple[str, ...]:
         return (expression,)
     try:
         tree = ast.parse(expression, mode="eval")
-    except SyntaxError as error:
-        raise ValueError(f"reward {expression!r} is not an expression of outcomes") from error
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"reward {expression[:80]!r} is not an expression of outcomes") from error
     names: list[str] = []
     for node in ast.walk(tree):
         if not isinstance(node, _ALLOWED) or (isinstance(node, ast.Constant) and type(node.value) not in (int, float)):
             raise ValueError(f"reward {expression!r} may use outcomes, numbers and + - * / ( ) only")
+        if isinstance(node, ast.Constant) and not abs(node.value) < 1e300:  # pyright: ignore[reportArgumentType]
+            raise ValueError(f"reward {expression!r} holds a number that is not finite")
         if isinstance(node, ast.Name):
             if node.id not in outcomes:
                 raise ValueError(f"reward {expression!r} reads {node.id!r}, which is not an outcome: {list(outcomes)}")

@@ -81,4 +81,5 @@ def unknown(what: str, name: str, known: Mapping[str, Any] | list[str] | tuple[s
     """The error for a name nobody knows, with the nearest names that somebody does."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:12]
-    return ConfigError(f"unknown {what} {name!r}", hint=f"Did you mean: {', '.join(near)}?", field=name)
+    hint = f"Did you mean: {', '.join(near)}?" if near else "There is none."
+    return ConfigError(f"unknown {what} {name!r}", hint=hint, field=name)

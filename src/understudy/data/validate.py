@@ -17,6 +17,7 @@ from understudy.data.schema import action_columns, decision_schema, outcome_sche
 
 LONGEST_ID = 1024
 SUM_TOLERANCE = 1e-4  # propensities written with five digits still sum to 1
+SMALLEST = 1e-100  # a propensity; below it the square of its weight overflows, and one row voids every estimate
 MATCH_TOLERANCE = 1e-4  # relative, between the propensity and its entry in the propensities
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -270,13 +271,13 @@ def _propensity(rows: Rows, problem: Problem, faults: Faults, made: dict[str, An
     single = col.absent(rows.n) if column is None else col.numbers(column, text=rows.text)
     faults.flag(single.wrong, "propensity", lambda i: f"propensity={_short(column, i)} is not a number")
     if not problem.actions.discrete:
-        low = single.good & ~(np.isfinite(single.values) & (single.values > 0))
+        low = single.good & ~(np.isfinite(single.values) & (single.values >= SMALLEST))
         faults.flag(low, "propensity", lambda i: f"propensity={single.values[i]:g} is not a density above 0")
         faults.flag(present(rows, "propensities"), "propensities", lambda i: "continuous actions have no propensities")
         made["propensities"] = pa.nulls(rows.n, pa.list_(pa.float64()))
         made["propensity"] = pa.array(single.values, pa.float64(), mask=single.missing)
         return
-    outside = single.good & ~((single.values > 0) & (single.values <= 1))
+    outside = single.good & ~((single.values >= SMALLEST) & (single.values <= 1))
     faults.flag(outside, "propensity", lambda i: f"propensity={single.values[i]:g} is not in (0, 1]")
     every = _propensities(rows, problem.actions.k, faults, made)
     chosen = every.values[np.arange(rows.n), made["action"]]
@@ -286,7 +287,7 @@ def _propensity(rows: Rows, problem: Problem, faults: Faults, made: dict[str, An
         lambda i: f"propensity={single.values[i]:g}, but propensities say {chosen[i]:g} for the action",
     )  # fmt: skip
     borrowed = single.missing & every.good
-    faults.flag(borrowed & ~(chosen > 0), "propensity", lambda i: "the action's entry in propensities is 0")
+    faults.flag(borrowed & ~(chosen >= SMALLEST), "propensity", lambda i: "the action's entry in propensities is 0")
     made["propensity"] = pa.array(np.where(borrowed, chosen, single.values), mask=single.missing & ~every.good)
 
 

@@ -58,6 +58,13 @@ def test_a_reward_expression_reads_its_outcomes_in_order() -> None:
     assert reward_names("net revenue", ("net revenue",)) == ("net revenue",)
 
 
+@pytest.mark.parametrize("expression", ["1e400 * a", "a" + " + a" * 20_000, "a ** 2", "f(a)", "True * a", "a +", "2"])
+def test_a_reward_that_no_database_could_compute_is_refused(expression: str) -> None:
+    """Infinite numbers, nesting without end, and anything but arithmetic are faults of the problem, not of the join."""
+    with pytest.raises(ValueError, match="reward"):
+        reward_names(expression, ("a",))
+
+
 def test_yaml_faults_name_the_file_and_say_what_to_do() -> None:
     """A broken problem file is a ConfigError with the file's name and the next step."""
     with pytest.raises(ConfigError) as caught:

@@ -41,3 +41,8 @@ def test_a_clash_of_names_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     with pytest.raises(ConfigError, match="two estimators are called 'ips'"):
         registry.table("estimators")
+
+
+def test_where_nothing_is_known_nothing_is_guessed() -> None:
+    """A thing without settings does not ask "Did you mean: ?"."""
+    assert registry.unknown("setting of uniform", "x", []).hint == "There is none."

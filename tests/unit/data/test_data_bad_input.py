@@ -69,6 +69,7 @@ BAD_DECISIONS = {
     "propensity zero": (decision(propensity=0), "propensity", "not in (0, 1]"),
     "propensity negative": (decision(propensity=-0.1), "propensity", "not in (0, 1]"),
     "propensity above one": (decision(propensity=1.0001), "propensity", "not in (0, 1]"),
+    "propensity whose weight overflows": (decision(propensity=1e-320), "propensity", "not in (0, 1]"),
     "propensity text": (decision(propensity="0.5"), "propensity", "not a number"),
     "propensity boolean": (decision(propensity=True), "propensity", "not a number"),
     "propensity missing in one row": (decision(propensity=...), "propensity_missing", "other decisions"),
