@@ -18,10 +18,10 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ belo
     from understudy.data.ingest import ingest
     from understudy.data.join import join
     from understudy.gate import gate
-    from understudy.models.policy_file import load_policy
     from understudy.ope.audit import audit
     from understudy.ope.evaluate import evaluate
     from understudy.runs.demo import demo
+    from understudy.runs.train import open_policy
 
 __version__ = "0.1.0"
 
@@ -35,7 +35,7 @@ _DOOR = {
     "ingest": "understudy.data.ingest:ingest",
     "join": "understudy.data.join:join",
     "find": "understudy.core.registry:find",
-    "load_policy": "understudy.models.policy_file:load_policy",
+    "open_policy": "understudy.runs.train:open_policy",
     "evaluate": "understudy.ope.evaluate:evaluate",
     "audit": "understudy.ope.audit:audit",
     "gate": "understudy.gate:gate",
@@ -56,8 +56,8 @@ __all__ = [
     "identify",
     "ingest",
     "join",
-    "load_policy",
     "open_dataset",
+    "open_policy",
 ]
 
 

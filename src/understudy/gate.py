@@ -141,7 +141,10 @@ def gate(
     if not against_it.passed and not proof.passed:
         return verdict("hold", against_it.why)
     needed = _needed(lift, rules, allowance, enough)
-    more = "" if needed is None else f" About {needed:,} further decisions of the same kind would be needed."
+    more = "" if needed is None else f" About {needed:,} further decisions of the same kind would be needed"
+    if more and lift.mean <= rules.margin:
+        more += ", and only if the highest lift that is still plausible is the true one: the estimate itself is none"
+    more += "." if more else ""
     return verdict("not_enough_evidence", " ".join(check.why for check in (thin or [proof])) + more, needed)
 
 
@@ -284,7 +287,7 @@ def _harm(lift: Lift, rules: GateRules, allowance: float) -> Check:
     elif clear:
         why = f"{lift.candidate} is {wanted} than {lift.incumbent}: {estimate}, and at most {high:.4g} is plausible."
     else:
-        why = f"Nothing shows that {lift.candidate} is {wanted} than {lift.incumbent}: {estimate}."
+        why = f"Nothing shows that {lift.candidate} does harm: {estimate}."
     return Check(name="harm", observed=lift.reverse_peak_log_e, threshold=need, passed=not (proven or clear), why=why)
 
 

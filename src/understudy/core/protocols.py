@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Protocol, runtime_checkable
 import numpy as np
 
 from understudy.core.evidence import Evidence
+from understudy.core.manifest import Manifest
 from understudy.core.problem import Problem
 from understudy.core.steps import Steps, Transitions
 
@@ -84,6 +85,16 @@ class Policy(Protocol):
     def state(self) -> State:
         """Everything ``models.load`` needs to make this policy again."""
         ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A policy with its name, its lineage, and the decisions it was fitted to: so that nobody judges it on those."""
+
+    name: str
+    policy: Policy
+    manifest: Manifest
+    trained_on: np.ndarray | None  # u64[n] sorted hashes of decisions; None = nobody knows
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ import numpy as np
 from understudy.core.errors import ConfigError, DataError, EvidenceError
 from understudy.core.evidence import Estimate, Evidence
 from understudy.core.problem import Problem
-from understudy.core.protocols import Estimator, LoggedDataset, Policy, Regressor, ValueModel
+from understudy.core.protocols import Estimator, LoggedDataset, Policy, Regressor, Trained, ValueModel
 from understudy.core.registry import unknown
 from understudy.core.steps import Steps
 from understudy.ope.conclude import METHODS, conclude
@@ -27,7 +27,7 @@ from understudy.ops.blocks import BLOCKS
 # More than seven parameters: they are the settings of one evaluation, and each has a default that is safe.
 def evaluate(
     data: LoggedDataset,
-    targets: Mapping[str, Policy | None],
+    targets: Mapping[str, Policy | Trained | None],
     estimators: Sequence[str | Estimator] = ("snips", "dr"),
     *,
     q: str | Regressor | ValueModel | None = "ridge",
@@ -45,7 +45,8 @@ def evaluate(
 
     Args:
         data: logged decisions; scanned once, and once more beforehand where a model must be fitted.
-        targets: name → policy. The name "logged" is the behavior policy itself (its policy may be None).
+        targets: name → policy, or one opened from its artifact, which knows the decisions it was trained on. The name
+            "logged" is the behavior policy itself (its policy may be None).
         estimators: names such as "snips", "dr(clip=20)", or estimators.
         q: reward model for those that need one: a regressor (fitted out-of-fold by unit), or a fitted model.
         folds: folds of units for a regressor.
@@ -66,7 +67,10 @@ def evaluate(
         DataError: a target's probabilities are none; a target was trained on rows of ``data``.
         ConfigError: unknown names.
     """
-    names = _names(targets, against)
+    opened = {name: target for name, target in targets.items() if isinstance(target, Trained)}
+    seen = {name: it.trained_on for name, it in opened.items() if it.trained_on is not None} | dict(trained_on or {})
+    policies = {name: it.policy if isinstance(it, Trained) else it for name, it in targets.items()}
+    names = _names(policies, against)
     plan = Plan(
         targets=names,
         estimators=named(estimators),
@@ -81,9 +85,9 @@ def evaluate(
     work = _prepare(data, plan, q, folds, by, propensity)
     total: tuple[Tally, Support] | None = None
     for steps in data.scan():
-        _refuse_training_rows(steps, trained_on)
+        _refuse_training_rows(steps, seen)
         steps = steps if work.behavior is None else work.behavior.apply(steps)
-        part = _batch(steps, targets, work)
+        part = _batch(steps, policies, work)
         total = part if total is None else (total[0] + part[0], total[1] + part[1])
     if total is None:
         raise EvidenceError("the log is empty", "Nothing can be estimated from nothing.")

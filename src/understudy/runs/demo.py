@@ -24,6 +24,7 @@ from understudy.runs.train import open_policy, train
 
 GOOD, MIDDLE, BAD = "forest", "ridge", "constant"
 WINDOW = "2h"
+FEWEST = 5_000  # decisions below which not even the demo's large lifts can be shown
 SPOILT = 50  # rows of each kind of damage done to the log
 
 
@@ -58,6 +59,8 @@ def demo(
 
     Raises: ConfigError if ``to`` holds something a demo did not make.
     """
+    if decisions < FEWEST:
+        raise ConfigError(f"{decisions} decisions prove nothing; the demo wants at least {FEWEST}", field="decisions")
     tell, place = say or (lambda _: None), _fresh(Path(to))
     env = make_env("digits", {}) if shuttle is None else make_env("shuttle", {"path": str(shuttle)})
     title = "digits" if shuttle is None else "Statlog Shuttle"

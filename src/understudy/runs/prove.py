@@ -12,13 +12,13 @@ import numpy as np
 
 from understudy import __version__
 from understudy.core.errors import ConfigError, EvidenceError, StoreError
-from understudy.core.evidence import Lift, Verdict
+from understudy.core.evidence import Finding, Lift, Verdict
 from understudy.core.hashing import content_id
 from understudy.core.manifest import Manifest, Parent
 from understudy.core.registry import unknown
 from understudy.core.steps import concat
-from understudy.data.artifact import read_manifest, write_artifact
-from understudy.data.dataset import decision_hashes
+from understudy.data.artifact import verify_artifact, write_artifact
+from understudy.data.dataset import decision_hashes, open_dataset
 from understudy.data.ledger import Look
 from understudy.gate import GateRules, Lineage, Turn, disjoint, gate, plan
 from understudy.ope.audit import Known, audit
@@ -75,14 +75,16 @@ def prove(run: str | Path, *, on: str | Path, how: Proof, home: str | Path) -> t
     """
     place, rules, candidate = Home(home), how.resolved(), open_policy(run)
     incumbent = resolve(how.against or how.alias, place, how.alias)
-    dataset, data = read_manifest(on), open_slice(on, how.slice)
+    dataset, data = verify_artifact(on), open_slice(on, how.slice)  # a proof rests on what join wrote, to the byte
+    _refuse_itself(candidate, incumbent)
     look = place.ledger.record_look(
         time=now(), problem_hash=dataset.problem_hash, alias=how.family, candidate=candidate.manifest.id,
         incumbent=incumbent.id, dataset=f"{dataset.id}/{how.slice}", alpha=rules.alpha,
         design=f"margin {rules.margin}, seed {how.seed}", stream=how.stream or None,
     )  # fmt: skip
     _refuse_rewritten(look, data, place)
-    terms = _Terms(rules, Turn(k=look.k, number=look.number), place, dataset.counts)
+    findings = audit(open_dataset(on), known=Known(counts=dataset.counts))
+    terms = _Terms(rules, Turn(k=look.k, number=look.number), place, findings)
     verdict, proof = _judge(candidate, incumbent, data, how, terms)
     signed = msgspec.structs.replace(verdict, candidate=look.candidate, incumbent=look.incumbent)  # ids, not names
     place.ledger.record_verdict(look, signed, time=now())
@@ -116,6 +118,16 @@ def trail(data: Any, rows: int | None = None) -> dict[str, Any]:
     return {"rows": n, "hash": content_id(*(np.ascontiguousarray(column).tobytes() for column in columns))}
 
 
+def _refuse_itself(candidate: Trained, incumbent: Incumbent) -> None:
+    if candidate.manifest.id == incumbent.id:
+        raise ConfigError(
+            f"{candidate.name} and the incumbent {incumbent.name} are one policy ({incumbent.id})",
+            "It cannot be better than itself, and asking would cost a comparison.",
+            "Train another candidate, or name another incumbent with --against.",
+            field="against",
+        )
+
+
 def _refuse_rewritten(look: Look, data: Any, place: Home) -> None:
     """A stream may only grow: what an earlier look at this comparison saw must stand unchanged at its beginning."""
     for earlier in place.ledger.looks(look.alias):
@@ -144,6 +156,7 @@ def last_verdict(policy_id: str, home: str | Path) -> tuple[Verdict, Lift] | Non
     for look in reversed(looks):
         folder = verdict_folder(home, look.id)
         if (folder / VERDICT).exists():
+            verify_artifact(folder)
             verdict = msgspec.json.decode((folder / VERDICT).read_bytes(), type=Verdict)
             return verdict, msgspec.json.decode((folder / LIFT).read_bytes(), type=Lift)
     return None
@@ -156,7 +169,7 @@ class _Terms:
     rules: GateRules
     turn: Turn
     place: Home
-    counts: Mapping[str, int]  # of the join that made the data
+    findings: tuple[Finding, ...]  # of the whole dataset: what is wrong anywhere in a log is wrong with its slices
 
 
 def _judge(candidate: Trained, incumbent: Incumbent, data: Any, how: Proof, terms: _Terms) -> tuple[Verdict, Lift]:
@@ -170,9 +183,9 @@ def _judge(candidate: Trained, incumbent: Incumbent, data: Any, how: Proof, term
     if rules.test == "asymptotic":
         targets = {candidate.name: candidate.policy, incumbent.name: incumbent.policy}
         estimates = evaluate(data, targets, ["dr"], against=incumbent.name, seed=how.seed)
-    findings, lineage = audit(data, known=Known(counts=terms.counts)), _lineage(candidate, incumbent, terms.place, data)
+    lineage = _lineage(candidate, incumbent, terms.place, data)
     verdict = gate(
-        estimates, rules, against=incumbent.name, lift=proof, findings=findings, turn=terms.turn, lineage=lineage
+        estimates, rules, against=incumbent.name, lift=proof, findings=terms.findings, turn=terms.turn, lineage=lineage
     )
     return verdict, proof
 

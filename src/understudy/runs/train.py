@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from understudy import __version__
 from understudy.core.errors import StoreError
 from understudy.core.manifest import Manifest, Parent
-from understudy.core.protocols import Policy, Progress, quiet
+from understudy.core.protocols import Progress, Trained, quiet
 from understudy.core.steps import Steps, Transitions
 from understudy.data.artifact import read_manifest, verify_artifact, write_artifact
 from understudy.data.dataset import MemoryDataset, ParquetDataset, decision_hashes
@@ -23,16 +23,6 @@ from understudy.runs.settings import learner
 from understudy.runs.slices import SHARES, open_slice
 
 ROWS = "trained_on.safetensors"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A policy artifact, opened."""
-
-    name: str
-    policy: Policy
-    manifest: Manifest
-    trained_on: np.ndarray | None  # u64[n] sorted hashes of the decisions it was fitted to; None = nobody knows
 
 
 class Watched:
