@@ -6,8 +6,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from understudy.cli import main
-from understudy.core.errors import StoreError
+from understudy.core.errors import ConfigError, StoreError
+from understudy.runs.assess import ESTIMATES, Assessment, assess
 from understudy.runs.bring import bring, bring_together, draft
+from understudy.runs.home import Home
+from understudy.runs.prove import Proof, prove
 from understudy.runs.simulate import simulate
 from understudy.runs.train import ROWS, open_policy, train
 
@@ -20,7 +23,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = [place / "raw" / "decisions.jsonl", place / "raw" / "outcomes.jsonl"]
     draft(files, place / "problem.yaml")
     bring(files, layout="events", problem=place / "problem.yaml", options={}, to=place / "logs", home=place / "home")
-    bring_together(place / "logs", window="2h", backward="2m", as_of=None, to=place / "data", home=place / "home")
+    bring_together(place / "logs", window="10m", backward="2m", as_of=None, to=place / "data", home=place / "home")
     train("direct", on=place / "data", to=place / "ridge")
     return place
 
@@ -60,3 +63,30 @@ def test_a_truncated_dataset_is_no_traceback(made: Path, tmp_path: Path) -> None
     with pytest.raises(StoreError, match=r"steps\.parquet cannot be read"):
         train("direct", on=half, to=tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_estimates_that_were_edited_are_not_shown_again(made: Path, tmp_path: Path) -> None:
+    """The same question is answered from the artifact only while its files are what was written."""
+    how = Assessment(("ips",))
+    _, folder = assess([made / "ridge"], on=made / "data", how=how, home=tmp_path)
+    (folder / ESTIMATES).write_text("[")
+    with pytest.raises(StoreError, match=f"{ESTIMATES} was changed"):
+        assess([made / "ridge"], on=made / "data", how=how, home=tmp_path)
+
+
+def test_a_proof_on_an_edited_dataset_is_refused_before_the_look(made: Path, tmp_path: Path) -> None:
+    """Rewards changed after the join would prove anything; the look is not spent on them."""
+    edited = tmp_path / "data"
+    edited.mkdir()
+    for path in (made / "data").iterdir():
+        (edited / path.name).write_bytes(path.read_bytes() + (b" " if path.name == "problem.json" else b""))
+    with pytest.raises(StoreError, match=r"problem\.json was changed"):
+        prove(made / "ridge", on=edited, how=Proof(against="logged"), home=tmp_path / "home")
+    assert not Home(tmp_path / "home").ledger.looks()
+
+
+def test_nobody_is_proven_better_than_himself(made: Path, tmp_path: Path) -> None:
+    """A candidate that is the incumbent is a mistake of the caller's, and costs no comparison."""
+    with pytest.raises(ConfigError, match="one policy"):
+        prove(made / "ridge", on=made / "data", how=Proof(against=str(made / "ridge")), home=tmp_path)
+    assert not Home(tmp_path).ledger.looks()

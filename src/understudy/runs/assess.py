@@ -14,7 +14,7 @@ from understudy.core.errors import ConfigError
 from understudy.core.evidence import Estimate
 from understudy.core.manifest import Manifest, Parent
 from understudy.core.protocols import Policy
-from understudy.data.artifact import read_manifest, write_artifact
+from understudy.data.artifact import read_manifest, verify_artifact, write_artifact
 from understudy.ope.evaluate import evaluate
 from understudy.runs.home import LOGGED, Home
 from understudy.runs.incumbent import Incumbent, resolve
@@ -86,7 +86,8 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 def read_estimates(folder: str | Path) -> tuple[Estimate, ...]:
-    """The estimates of an ``estimates`` artifact."""
+    """The estimates of an ``estimates`` artifact. Raises: StoreError if its files are not what was written."""
+    verify_artifact(folder)
     return msgspec.json.decode((Path(folder) / ESTIMATES).read_bytes(), type=tuple[Estimate, ...])
 
 
