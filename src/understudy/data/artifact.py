@@ -49,11 +49,16 @@ def write_artifact(
         )
         _write_durably(partial / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest, order="sorted")) + b"\n")
         _sync_folders(partial)
-        _move(partial, folder, replace)
-        _sync(folder.parent)
+        done = _already(folder, manifest_without_files, replace)  # another process may have been faster
+        if done is None:
+            _move(partial, folder, replace)
+            _sync(folder.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    if done is not None:
+        shutil.rmtree(partial, ignore_errors=True)
+        return done
     return manifest
 
 

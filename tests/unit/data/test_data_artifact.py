@@ -96,3 +96,26 @@ def test_reading_what_is_no_artifact(tmp_path):
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(StoreError, match="damaged"):
         read_manifest(tmp_path)
+
+
+def test_of_two_writers_of_one_recipe_both_are_done(tmp_path):
+    """The slower of two processes that make the same artifact gets what the faster one made, and leaves nothing."""
+
+    def overtaken(folder):
+        write_artifact(tmp_path / "x", RECIPE, fill("one"))
+        return fill("one")(folder)
+
+    made = write_artifact(tmp_path / "x", RECIPE, overtaken)
+    assert made == verify_artifact(tmp_path / "x") and [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_of_two_writers_of_two_recipes_the_slower_is_told(tmp_path):
+    """What the faster process made stands; the slower one's half is removed."""
+
+    def overtaken(folder):
+        write_artifact(tmp_path / "x", Manifest(kind="log", problem_hash="p", config={"window": 61}), fill("two"))
+        return fill("one")(folder)
+
+    with pytest.raises(StoreError, match="already holds another log"):
+        write_artifact(tmp_path / "x", RECIPE, overtaken)
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
