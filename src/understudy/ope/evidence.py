@@ -13,8 +13,8 @@ from understudy.core.protocols import Estimator
 from understudy.core.steps import Steps
 from understudy.ops.blocks import BLOCKS, totals
 
-CHUNK = 24_576  # rows whose columns stay in a core's cache together
-SHORT = 8_192  # rows whose k-column tables do
+CHUNK = 32_768  # rows whose columns stay in a core's cache together
+SHORT = 16_384  # rows whose k-column tables do
 _HEAP = 1 << 21  # numbers in one block, see point_values
 SLACK = 1e-5  # how far a row of probabilities may be from 1: single precision reaches 5e-6 with 80 actions
 
