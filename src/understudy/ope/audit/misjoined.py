@@ -12,6 +12,8 @@ from understudy.ope.audit.guess import FOLDS, encode
 from understudy.ope.audit.log import Log
 from understudy.ops import stats
 
+UNCOMMON = 50  # rewards other than the most common one, below which a correlation proves nothing
+
 
 def misjoined(log: Log) -> Iterator[Finding]:
     """Impossible delays; a reward where no outcome arrived; rewards that fit the neighboring row's decision better.
@@ -57,6 +59,8 @@ def _shifted(log: Log) -> Iterator[Finding]:
     """Fit the reward of the next (previous) row on this row's context and action: better than this row's own?"""
     if not log.problem.bandit or log.steps.n < 1000:
         return
+    if log.steps.n - np.unique(log.steps.reward, return_counts=True)[1].max() < UNCOMMON:
+        return  # a handful of rare rewards correlates with anything
     fits = {s: _correlation(log, np.roll(log.steps.reward, s)) for s in (-1, 0, 1)}
     best = max(fits, key=lambda s: fits[s])
     z = np.arctanh(min(fits[best], 0.999999)) * np.sqrt(log.steps.n - 3)

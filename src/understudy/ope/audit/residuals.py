@@ -23,6 +23,7 @@ from understudy.ops import stats
 BINS = 8
 TELLTALE = 0.8  # no honest feature explains this share of the variance of a reward within actions
 LEVELS, UNSEEN = 5, 2
+EXPLORED = 30.0  # improbable actions to be expected, below which their absence proves nothing
 LEAST = 20.0  # a cell in which fewer are expected proves nothing
 
 
@@ -33,6 +34,8 @@ class Residuals:
     r: np.ndarray
     v: np.ndarray
     floor: np.ndarray | None = None  # f64[n, k] R ≥ −floor; None is |R| ≤ 1
+    own: np.ndarray | None = None  # f64[n, k] of mean Var R, from the taken actions alone
+    scarce: bool = False  # so little exploration was to be expected that none of it proves nothing
 
     def cells(self, codes: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
         """Sums and p-values f64[bins, k] of R over the rows with each code i[n]; code −1 is left out."""
@@ -42,9 +45,10 @@ class Residuals:
         if self.floor is None:
             return total, tail_p(total, variance, 1.0)
         seen = _summed(self.r[live] ** 2, c, bins)
-        variance = np.where(total < 0, np.maximum(variance, seen), seen)
+        assert self.own is not None
+        variance = np.maximum(seen, np.where(total < 0, variance, _summed(self.own[live], c, bins)))
         down, up = _largest(self.floor[live], c, bins), _largest(self.r[live], c, bins)
-        return total, tail_p(total, variance, np.where(total < 0, down, up))
+        return total, self._judged(total, tail_p(total, variance, np.where(total < 0, down, up)))
 
     def along(self, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sums and p-values f64[k] of Σ_i h_i R_ia for any h f64[n] made without the actions."""
@@ -52,7 +56,8 @@ class Residuals:
         if self.floor is None:
             return total, tail_p(total, variance, float(np.abs(h).max()))
         terms = h[:, None] * self.r
-        return total, tail_p(total, np.maximum(variance, (terms**2).sum(0)), np.abs(terms).max(0))
+        p = tail_p(total, np.maximum(variance, (terms**2).sum(0)), np.abs(terms).max(0))
+        return total, np.ones_like(p) if self.scarce else p
 
     def summed(self, g: np.ndarray) -> tuple[float, float]:
         """Sum and p-value of Σ_ia g_ia R_ia for any g f64[n, k] ≥ 0 made without the actions."""
@@ -60,11 +65,15 @@ class Residuals:
         total = float(each.sum())
         if self.floor is None:
             raise ValueError("the terms of a row depend on each other; use the pmf's own variance")
-        variance = float((each**2).sum())
-        if total < 0:
-            variance = max(variance, float((g * g * self.v).sum()))
+        assert self.own is not None
+        spread = self.v if total < 0 else self.own
+        variance = max(float((each**2).sum()), float((g * g * spread).sum()))
         bound = (g * self.floor).sum(1).max() if total < 0 else each.max()
-        return total, float(tail_p(np.array(total), np.array(variance), float(bound)))
+        return total, float(self._judged(np.array(total), tail_p(np.array(total), np.array(variance), float(bound))))
+
+    def _judged(self, total: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """A sum is too low because improbable actions were not taken: no news where few were to be expected."""
+        return np.where(total < 0, 1.0, p) if self.scarce else p
 
 
 def _summed(x: np.ndarray, codes: np.ndarray, bins: int) -> np.ndarray:
@@ -97,7 +106,8 @@ def chosen(log: Log, q: np.ndarray) -> Residuals:
     Var R_ia = Q² (1/p_ia − 1), and p_ia is known of the taken action only. A cell in which no improbable action
     happened to be taken would look certain, and its sum too low to be chance. So E[1/p − 1 | Q] is pooled over the
     whole log in a few levels of Q, as the mean of (1[a_i = a] / p_i) (1 / p_i − 1) over their (i, a), with a few
-    improbable actions more than were seen.
+    improbable actions more than were seen. A sum that is too high has seen its improbable actions, and is judged by
+    what was seen: a hundred certain actions each add a little, and would have lost all of it by one exception.
     """
     p = log.steps.propensity
     assert p is not None
@@ -106,7 +116,9 @@ def chosen(log: Log, q: np.ndarray) -> Residuals:
     level = np.searchsorted(np.unique(np.quantile(q, np.linspace(0, 1, LEVELS + 1)[1:-1])), q.ravel(), "right")
     rare = max(float(np.quantile(p, 0.02)), 1e-6)
     spread = (np.bincount(level, weights=seen) + UNSEEN / rare * (1 / rare - 1)) / np.maximum(np.bincount(level), 1)
-    return Residuals(q * (weight - 1), q * q * spread[level].reshape(q.shape), floor=q)
+    due = float(np.where(p > 0.5, 1 / np.maximum(p, 1e-12) - 1, 1.0).sum())  # improbable actions to be expected
+    own = q * q * seen.reshape(q.shape)
+    return Residuals(q * (weight - 1), q * q * spread[level].reshape(q.shape), q, own, due < EXPLORED)
 
 
 @dataclass(frozen=True)
