@@ -57,7 +57,7 @@ def demo(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """From a log to a proven policy, with pictures, in a minute.
+    """From a log to a proven policy, with pictures: the whole chain on data whose truth is known.
 
     Example: understudy demo --to demo-output
     """

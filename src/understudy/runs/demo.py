@@ -85,7 +85,7 @@ def demo(
     shipped = [run for run in runs if verdicts[run.name].outcome == "ship"]
     if shipped:
         best = promote(shipped[0], alias="production", home=home)
-        tell(f"6. {shipped[0].name} is promoted: production is now {best['policy']}.")
+        tell(f"6. {shipped[0].name} is promoted: production is now {best['path']}.")
     how = Assessment(("ips", "snips", "dr"), "logged", slice="select", seed=seed)
     report = gather(
         runs, on=place / "data", how=how, home=home, title=f"Better than the first version? ({title})", truths=truths,
@@ -93,6 +93,7 @@ def demo(
         commands=(f"understudy demo --seed {seed}" + (f" --shuttle {shuttle}" if shuttle else ""),), seed=seed,
     )  # fmt: skip
     page = write_report(report, place / "report")
+    tell("7. Everything above is on one page; open it in a browser:")
     estimates = tuple(e for candidate in report.candidates for e in candidate.estimates)
     return Shown(page, estimates, verdicts, truths)
 
