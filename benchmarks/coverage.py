@@ -324,6 +324,11 @@ def brief(cell: dict) -> str:
     return f"{cell['hits'] / cell['logs']:.4f} {facts}"
 
 
+def line_of(cell: dict) -> str:
+    """A cell as one line of JSON, floats to six digits."""
+    return json.dumps({key: float(f"{v:.6g}") if isinstance(v, float) else v for key, v in cell.items()})
+
+
 QUICK = (
     ("epsilon 0.3", "binary", "one event"),
     ("uniform", "spiky", "one event"),
@@ -354,7 +359,7 @@ def main() -> int:
         say("   rejected: " + brief(cell))
     if options.logs >= LOGS and not options.only and not options.quick:
         RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text("[\n" + ",\n".join(json.dumps(cell) for cell in cells) + "\n]\n")
+        RESULTS.write_text("[\n" + ",\n".join(map(line_of, cells)) + "\n]\n")
         write_page(cells, claim, rejected)
     return bool(bad)
 

@@ -34,7 +34,7 @@ of the logs.
 **How it is judged.** An exact binomial test per cell; a cell fails if coverage in [93.5 %, 96.5 %] (betting: ≥ 95 %) is
 rejected at the 1 % level. A cell whose true coverage lies exactly at the edge fails with probability 1 %; one with a
 true coverage of 95 % practically never. With {logs:,} logs one standard error is 0.5 points, so a cell of the table may
-show 92.6 or 97.2 and not be rejected.
+show 92.3 or 97.4 and not be rejected.
 
 **What is estimated.** IPS, SNIPS, DR, SNDR and replay (uniform logging only) are judged against the truth;
 "crossfit" fits the reward model out-of-fold, the others are given an imperfect one. `lift` is the paired difference
@@ -86,10 +86,13 @@ def write_page(cells: list[dict], claim: Claim, rejected: Rejected) -> int:
 
 def _verdict(cells, claim, rejected) -> str:
     kinds = [claim(cell) for cell in cells]
+    two = [cell["hits"] / cell["logs"] for cell in cells if claim(cell) == "two-sided"]
+    shown = sum(0.935 <= share <= 0.965 for share in two)
     bad = [cell for cell in cells if rejected(cell)]
     text = (
         f"**Result.** {kinds.count('two-sided'):,} cells claimed at 95 ± 1.5 %, {kinds.count('at least'):,} at "
-        f"≥ 93.5 %, {kinds.count('bound'):,} betting cells at ≥ 95 %; **{len(bad)} rejected**."
+        f"≥ 93.5 %, {kinds.count('bound'):,} betting cells at ≥ 95 %; **{len(bad)} rejected**. Of the "
+        f"first, {shown:,} show a figure within 93.5 to 96.5; their mean is {100 * sum(two) / max(len(two), 1):.2f}."
     )
     for cell in bad:
         text += f"\n- rejected: {_setting(cell)}, {cell['estimator']}: {_percent(cell['hits'], cell['logs'])} %"
@@ -177,9 +180,26 @@ def _refused(cells, claim) -> str:
         "These settings pass both rules; the further ones (uncommon rewards ≥ 10, contributions due ≥ 10, skewness) "
         "refuse most of their logs. Contributions due need the propensities of all actions; a log that has only those "
         "of the logged ones is not protected by that rule. Pareto 1.5 covers well but has no third moment, so nothing "
-        "is claimed.\n\n"
+        "is claimed.\n\n" + _selection(cells, claim)
     )
     return text + _table(head, rows)
+
+
+def _selection(cells, claim) -> str:
+    """Answered logs are not a random sample of logs: what that does."""
+    often = [c for c in cells if "answered" in c and "ignored" not in c["users"] and c["answered"] >= 0.1 * c["logs"]]
+    share = lambda cell: cell["hits_answered"] / cell["answered"]
+    claimed, other = ([c for c in often if bool(claim(c)) == side] for side in (True, False))
+    text = "Answered logs are selected by what is in them. Coverage among the answered logs alone, lowest: "
+    for what, mine in (("claimed settings", claimed), ("settings not claimed and answered in 10 % or more", other)):
+        if mine:
+            worst = min(mine, key=share)
+            answered = 100 * worst["answered"] / worst["logs"]
+            text += (
+                f"{what}, {100 * share(worst):.1f} % ({_setting(worst)}, {worst['estimator']}: {answered:.0f} % of "
+                "logs answered); "
+            )
+    return text.rstrip("; ") + ".\n\n"
 
 
 def _settings(cells, claim) -> str:

@@ -56,7 +56,7 @@ def test_degrees_of_freedom_pay_for_tails_but_not_twice_for_skewness():
     lopsided = of_mean([0.0] * 17 + [1.0] * 3)
     assert lopsided.skew > 0.2
     assert lopsided.df == pytest.approx(19)
-    heavy = np.array([-3.0] + [-1.0, 1.0] * 9 + [3.0])
+    heavy = np.array([-6.0] + [-1.0, 1.0] * 9 + [6.0])
     second, fourth = (heavy**2).sum(), (heavy**4).sum()
     assert of_mean(heavy).df == pytest.approx(2 * second**2 / (fourth - second**2 / 20))
 
