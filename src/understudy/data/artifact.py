@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import platform
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
@@ -15,6 +18,7 @@ from understudy.core.errors import StoreError
 from understudy.core.manifest import Manifest
 
 MANIFEST = "manifest.json"
+_HOST = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
 
 Fill = Callable[[Path], Mapping[str, int] | None]
 
@@ -38,7 +42,8 @@ def write_artifact(
     if done is not None:
         return done
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
+    _sweep(folder)
+    partial = folder.parent / f".{folder.name}.{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.partial"
     partial.mkdir()
     try:
         counts = fill(partial)
@@ -96,6 +101,24 @@ def verify_artifact(folder: str | Path) -> Manifest:
     return manifest
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what processes of this machine that no longer live left half-written for the same artifact."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.{_HOST}-*.partial"):
+        pid = left.name.split(f"{_HOST}-", 1)[1].split("-")[0]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, so it lives
+        return True
+    return True
+
+
 def _already(folder: Path, wanted: Manifest, replace: bool) -> Manifest | None:
     if not folder.exists():
         return None
@@ -104,7 +127,7 @@ def _already(folder: Path, wanted: Manifest, replace: bool) -> Manifest | None:
     if (folder / MANIFEST).exists():
         found = read_manifest(folder)
         if found.recipe == wanted.recipe:
-            return found
+            return verify_artifact(folder)  # done, but only if it still is what it was
         what = f"{folder} already holds another {found.kind} ({found.id})"
     elif replace:  # something that is no artifact is never deleted, whatever was asked
         raise StoreError(f"{folder} holds files that are not an artifact", hint="Give another folder.")

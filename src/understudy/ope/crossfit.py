@@ -52,6 +52,14 @@ def crossfit(sample: Steps, problem: Problem, regressor: Regressor, folds: int, 
     salt = _SALT + seed
     fold = buckets(sample.unit, folds, salt)  # i64[m]
     if len(np.unique(fold)) < 2:
+        units = len(np.unique(sample.unit))
+        if units < 2:
+            raise EvidenceError(
+                f"the log holds {units} unit, and an estimate with an error needs at least two",
+                "Episodes of one unit are not independent of each other.",
+                "Log more units, or check the problem's unit.",
+                field="unit",
+            )
         raise EvidenceError(
             f"all {sample.m} episodes belong to units of one fold, so no model can be fitted without them",
             hint="Collect more units, or evaluate without a reward model: ips, snips.",

@@ -136,7 +136,8 @@ def _manifest(policies: Sequence[Trained], incumbent: Incumbent, on: str | Path,
         kind="estimates",
         problem_hash=data.problem_hash,
         parents=tuple(parents),
-        config=asdict(how) | {"names": [p.name for p in policies], "incumbent": incumbent.name},
+        # The release is part of the question: one that mends an estimator must not be answered with old figures.
+        config=asdict(how) | {"names": [p.name for p in policies], "incumbent": incumbent.name, "release": __version__},
         seed=how.seed,
         code_version=__version__,
     )

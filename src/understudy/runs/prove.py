@@ -220,14 +220,15 @@ def verdict_lines(verdict: Verdict) -> list[str]:
 
 def promote(run: str | Path, *, alias: str, home: str | Path) -> dict[str, Any]:
     """Point an alias at a policy, after copying it to safety. Raises: EvidenceError without a "ship" verdict."""
-    place = Home(home)
-    manifest = open_policy(run).manifest
-    kept = place.keep(run)
-    if place.ledger.current(alias) is None:
-        place.ledger.install(alias, LOGGED, time=now(), reason="before the first promotion the log's own policy acts")
-    promotion = place.ledger.promote(alias, manifest.id, time=now())
-    place.record(kept)
-    return {"alias": alias, "policy": manifest.id, "version": promotion.version, "path": str(kept)}
+    place, id = Home(home), open_policy(run).manifest.id
+    proven = any(look.candidate == id and look.outcome == "ship" for look in place.ledger.looks(alias))
+    if proven:  # otherwise the ledger refuses below, and nothing may have been copied or named by then
+        place.record(place.keep(run))
+        if place.ledger.current(alias) is None:
+            reason = "before the first promotion the log's own policy acts"
+            place.ledger.install(alias, LOGGED, time=now(), reason=reason)
+    promotion = place.ledger.promote(alias, id, time=now())
+    return {"alias": alias, "policy": id, "version": promotion.version, "path": str(place.kept(id))}
 
 
 def rollback(alias: str, *, why: str, home: str | Path) -> dict[str, Any]:

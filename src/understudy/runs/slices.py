@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from understudy.core.errors import DataError
 from understudy.core.registry import unknown
-from understudy.data.dataset import decision_hashes, open_dataset
+from understudy.data.dataset import open_dataset
 
 # Shares of [0, 1) by unit hash, in order. docs/adr/0002 says why they are fixed.
 SHARES = {"train": 0.5, "select": 0.2, "gate": 0.3}
@@ -33,8 +31,3 @@ def open_slice(path: str | Path, name: str) -> Any:
             "Join more of the log, or use --slice all and another dataset for the other steps.",
         )
     return part
-
-
-def shared_rows(trained_on: np.ndarray, data: Any) -> int:
-    """How many decisions of ``data`` a policy was trained on. trained_on u64[n] of decision hashes."""
-    return int(np.isin(decision_hashes(data), trained_on).sum())
