@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.core.errors import DataError, EvidenceError, StoreError
+from understudy.core.errors import ConfigError, DataError, EvidenceError, StoreError
 from understudy.runs.assess import Assessment, assess
 from understudy.runs.bring import bring, bring_together, draft
 from understudy.runs.home import Home
@@ -87,6 +87,30 @@ def test_promotion_needs_the_verdict_and_rollback_undoes_it(raw: Path, tmp_path:
     assert Home(tmp_path).current("production") is None
     with pytest.raises(StoreError):
         rollback("production", why="once more", home=tmp_path)
+
+
+def test_after_a_rollback_only_a_newer_look_promotes(raw: Path, tmp_path: Path) -> None:
+    """Whoever rolled back had a reason: the old verdict is spent, a look taken since then is not."""
+    prove(raw / "ridge", on=raw / "data", how=Proof(), home=tmp_path)
+    promote(raw / "ridge", alias="production", home=tmp_path)
+    rollback("production", why="complaints", home=tmp_path)
+    with pytest.raises(EvidenceError):
+        promote(raw / "ridge", alias="production", home=tmp_path)
+    prove(raw / "ridge", on=raw / "data", how=Proof(), home=tmp_path)
+    assert promote(raw / "ridge", alias="production", home=tmp_path)["version"] == 4
+
+
+def test_a_failed_promotion_names_nobody(raw: Path, tmp_path: Path) -> None:
+    """A misspelt alias does not come into being by being refused, and nothing is copied."""
+    with pytest.raises(EvidenceError):
+        promote(raw / "nine", alias="prodction", home=tmp_path)
+    assert not Home(tmp_path).ledger.history("prodction") and not (tmp_path / "policies").exists()
+
+
+def test_two_aliases_for_one_proof_are_an_error(raw: Path, tmp_path: Path) -> None:
+    """A proof counts where the candidate would go live."""
+    with pytest.raises(ConfigError, match="staging"):
+        prove(raw / "ridge", on=raw / "data", how=Proof(against="staging", alias="production"), home=tmp_path)
 
 
 def test_a_log_without_propensities_gets_a_verdict_that_says_so(raw: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from understudy.cli.app import HOME, DryRun, Home, Json, On, Seed, Settings, To, app
-from understudy.cli.output import Said, say, working
+from understudy.cli.output import Said, already, say, working
 
 Runs = Annotated[list[str], typer.Argument(help="Policy artifacts, made by train.")]
 Against = Annotated[str, typer.Option(help="The incumbent: logged, an alias such as production, or an artifact.")]
@@ -38,9 +38,10 @@ def train(
     if dry_run:
         plan = recipe(learner, on, given, seed=seed, slice=slice).config
         return say(Said([f"{key}: {value}" for key, value in plan.items()], plan), json=json)
+    done = already(to)
     with working("learning"):
         manifest = train(learner, on=on, to=to, settings=given, slice=slice, seed=seed, home=home)
-    lines = [f"{learner} learned from {manifest.counts['decisions']} decisions (slice {slice})"]
+    lines = [*done, f"{learner} learned from {manifest.counts['decisions']} decisions (slice {slice})"]
     return say(Said(lines, {"id": manifest.id, "config": manifest.config}, str(to)), json=json)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from understudy.cli.app import HOME, DryRun, Home, Json, Seed, Settings, To, app
-from understudy.cli.output import Said, say, working
+from understudy.cli.output import Said, already, say, working
 
 Sources = Annotated[list[Path], typer.Argument(help="Files: JSON lines, CSV or Parquet.")]
 
@@ -79,11 +79,12 @@ def ingest(
     from understudy.runs.bring import bring
     from understudy.runs.settings import parse_overrides
 
+    done = already(to)
     with working("validating"):
         brought = bring(
             sources, layout=layout, problem=problem, options=parse_overrides(options or []), to=to, home=home
         )
-    say(Said(brought.lines, brought.data, str(to)), json=json)
+    say(Said([*done, *brought.lines], brought.data, str(to)), json=json)
 
 
 @app.command()
@@ -103,6 +104,7 @@ def join(
     """
     from understudy.runs.bring import bring_together
 
+    done = already(to)
     with working("joining"):
         brought = bring_together(logs, window=window, backward=backward, as_of=as_of or None, to=to, home=home)
-    say(Said(brought.lines, brought.data, str(to)), json=json)
+    say(Said([*done, *brought.lines], brought.data, str(to)), json=json)

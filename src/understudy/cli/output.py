@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,6 +32,13 @@ def working(on: str) -> AbstractContextManager[Any]:
     from rich.console import Console
 
     return Console(stderr=True).status(f"{on} …")
+
+
+def already(artifact: Path) -> list[str]:
+    """What to say first, asked before a verb runs: the same question in the same folder is answered from it."""
+    return (
+        ["already done, from the same inputs; nothing was made again"] if (artifact / "manifest.json").exists() else []
+    )
 
 
 def say(said: Said, *, json: bool) -> None:

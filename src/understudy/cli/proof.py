@@ -45,7 +45,7 @@ def gate(
     against: Annotated[
         str, typer.Option(help="The incumbent: logged, an alias, an artifact; default: who is live.")
     ] = "",
-    alias: Annotated[str, typer.Option("--for", help="The alias this is to be promoted to.")] = "production",
+    alias: Annotated[str, typer.Option("--for", help="The alias this is to be promoted to; default: production.")] = "",
     rules: Annotated[Path | None, typer.Option(help="YAML file of gate rules; key=value overrides it.")] = None,
     slice: Annotated[str, typer.Option(help="Which slice to prove on.")] = "gate",
     stream: Annotated[str, typer.Option(help="Name of a log that only grows: its looks are one comparison.")] = "",

@@ -231,7 +231,8 @@ class Ledger:
         """Make a policy live. It needs ``ship`` as the latest verdict on it against who is live at this moment.
 
         Under an alias that has nobody yet, a ``ship`` against any incumbent will do. Promoting who is live already
-        changes nothing. Of several concurrent promotions proven against the same incumbent exactly one succeeds.
+        changes nothing. After a rollback only a look that was taken later counts: whoever rolled back had a reason.
+        Of several concurrent promotions proven against the same incumbent exactly one succeeds.
 
         Raises: EvidenceError without such a verdict.
         """
@@ -247,6 +248,8 @@ class Ledger:
             )
             if live is not None:
                 query = query.where(looks.c.incumbent == live.policy)
+            if live is not None and live.kind == "rollback":
+                query = query.where(looks.c.time >= live.time)
             row = db.execute(query.order_by(looks.c.id.desc()).limit(1)).mappings().first()
             if row is None or row["outcome"] != "ship":
                 raise _unproven(alias, policy, live and live.policy, row["outcome"] if row else None)

@@ -25,7 +25,7 @@ from understudy.ope.audit import Known, audit
 from understudy.ope.evaluate import evaluate
 from understudy.ope.lift import lift, no_lift
 from understudy.runs.home import LOGGED, Home, now
-from understudy.runs.incumbent import Incumbent, is_artifact, resolve
+from understudy.runs.incumbent import PRODUCTION, Incumbent, is_artifact, resolve
 from understudy.runs.settings import read_yaml
 from understudy.runs.slices import open_slice
 from understudy.runs.train import Trained, open_policy
@@ -38,11 +38,12 @@ class Proof:
     """How to prove: for which alias, against whom, by which rules, on which slice.
 
     ``against`` "" is whoever is live under the alias; an alias there is also the one that is to be promoted to.
+    ``alias`` "" is that one, or production.
     ``stream`` names a log that only grows: all looks at it by one candidate are one comparison.
     """
 
     against: str = ""
-    alias: str = "production"
+    alias: str = ""
     rules: str | Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     slice: str = "gate"
@@ -51,9 +52,19 @@ class Proof:
 
     @property
     def family(self) -> str:
-        """The alias whose family of comparisons this one belongs to, and shares its α with."""
-        named = self.against and self.against != LOGGED and not is_artifact(self.against)
-        return self.against if named else self.alias
+        """The alias whose family of comparisons this one belongs to, and shares its α with.
+
+        Raises: ConfigError if ``against`` names one alias and ``alias`` another.
+        """
+        named = self.against if self.against != LOGGED and not is_artifact(self.against) else ""
+        if named and self.alias and named != self.alias:
+            raise ConfigError(
+                f"the incumbent is who is live under {named!r}, but the promotion is to be to {self.alias!r}",
+                "A proof counts where the candidate would go live, against who is live there.",
+                f"Leave out one of the two, or name the incumbent by its folder or id: --for {self.alias}.",
+                field="for",
+            )
+        return named or self.alias or PRODUCTION
 
     def resolved(self) -> GateRules:
         """Defaults < file < settings. Raises: ConfigError on an unknown rule or a value out of range."""
@@ -74,7 +85,7 @@ def prove(run: str | Path, *, on: str | Path, how: Proof, home: str | Path) -> t
     Returns the verdict and the folder of its artifact, which also holds the lift it rests on.
     """
     place, rules, candidate = Home(home), how.resolved(), open_policy(run)
-    incumbent = resolve(how.against or how.alias, place, how.alias)
+    incumbent = resolve(how.against or how.family, place, how.alias or PRODUCTION)
     dataset, data = verify_artifact(on), open_slice(on, how.slice)  # a proof rests on what join wrote, to the byte
     _refuse_itself(candidate, incumbent)
     look = place.ledger.record_look(

@@ -40,7 +40,8 @@ def audit(
 
     P(any finding | clean) ≤ Σ_audits α / (number of audits) = α: each audit corrects its own p-value for all that it
     looked at, and a finding is kept where p ≤ α / (number of audits). Contradictions in the log itself have no p-value
-    and are always kept.
+    and are always kept. With chosen propensities only, α is kept if no allowed action is all but impossible
+    (docs/audit.md).
 
     Args:
         behavior: the policy that chose, or policies by policy_id; its probabilities are then recomputed.

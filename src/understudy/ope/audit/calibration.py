@@ -7,7 +7,7 @@ neighboring rows). A leak of the action into the context leaves all of those rig
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,6 +40,7 @@ class Judgement:
     worst: str  # where they are most wrong
     leaks: tuple[int, ...]  # features that know the action (where the propensities are right otherwise) or the reward
     leak_p: float
+    excess: float  # p-value of what actions without support cannot explain
     residuals: Residuals  # to be used by audits of outcomes
     q: np.ndarray | None
 
@@ -59,10 +60,10 @@ def _judge(log: Log, balance: Balance) -> Judgement:
     without: list[int] = sorted({*telltales, *(suspects if len(suspects) <= MANY else [])})
     if log.steps.propensities is not None:
         residuals, q = balance.plain, None
-        looks = _full_looks(log, residuals)
+        looks, excess = _full_looks(log, residuals), 0.0
     else:
         residuals, q = balance.informed(without)
-        looks = _chosen_looks(log, residuals, q)
+        looks, excess = _chosen_looks(log, residuals, q), _excess(log, residuals, q)
     others = [j for j in range(len(balance.codes)) if j not in without]
     along = balance.features if q is None else balance.by_feature(residuals)
     for j in others:
@@ -71,7 +72,7 @@ def _judge(log: Log, balance: Balance) -> Judgement:
     p = min(1.0, looks[worst] * len(looks))
     sound = p > LEVEL and not broken(log)
     leaks = {j for j in without if balance.features[j] <= LEVEL} if sound else set()
-    return Judgement(p, worst, tuple(sorted(leaks.union(telltales))), leak_p, residuals, q)
+    return Judgement(p, worst, tuple(sorted(leaks.union(telltales))), leak_p, excess, residuals, q)
 
 
 def _full_looks(log: Log, residuals: Residuals) -> dict[str, float]:
@@ -122,6 +123,19 @@ def _chosen_looks(log: Log, residuals: Residuals, q: np.ndarray) -> dict[str, fl
     of_level = [residuals.summed((level == b) * 1.0)[1] for b in range(len(cuts) + 1)]
     looks["by level of the guess"] = stats.bonferroni(np.array(of_level))
     return looks
+
+
+def _excess(log: Log, residuals: Residuals, q: np.ndarray) -> float:
+    """p-value of the looks that remain if some allowed actions never had a chance.
+
+    An action without support, or with next to none, makes sums too low and no sum too high; and it is not the most
+    likely one. Where only such sums are off, a sound log of a sharp policy looks the same as faulty propensities.
+    """
+    up = replace(residuals, scarce=True)
+    top = residuals.summed(np.eye(log.k)[q.argmax(1)])[1]
+    return stats.bonferroni(
+        np.array([*_actions(log, up).values(), up.summed(np.ones(q.shape))[1], top, _undecided(log)])
+    )
 
 
 def _undecided(log: Log) -> float:
@@ -176,6 +190,7 @@ def calibration(log: Log) -> Iterator[Finding]:
         "Recompute the propensities from the policy version that chose, after masking, exploration and overrides; "
         "have one function draw the action and log its probability."
         + ("" if log.steps.propensities is not None else _SUPPORT),
+        severity="refuse" if verdict.excess <= LEVEL else "warn",
         p=verdict.p,
     )
 
