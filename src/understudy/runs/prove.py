@@ -85,11 +85,12 @@ def prove(run: str | Path, *, on: str | Path, how: Proof, home: str | Path) -> t
     Returns the verdict and the folder of its artifact, which also holds the lift it rests on.
     """
     place, rules, candidate = Home(home), how.resolved(), open_policy(run)
-    incumbent = resolve(how.against or how.family, place, how.alias or PRODUCTION)
+    family = how.family
+    incumbent = resolve(how.against or family, place, how.alias or PRODUCTION)
     dataset, data = verify_artifact(on), open_slice(on, how.slice)  # a proof rests on what join wrote, to the byte
     _refuse_itself(candidate, incumbent)
     look = place.ledger.record_look(
-        time=now(), problem_hash=dataset.problem_hash, alias=how.family, candidate=candidate.manifest.id,
+        time=now(), problem_hash=dataset.problem_hash, alias=family, candidate=candidate.manifest.id,
         incumbent=incumbent.id, dataset=f"{dataset.id}/{how.slice}", alpha=rules.alpha,
         design=f"margin {rules.margin}, seed {how.seed}", stream=how.stream or None,
     )  # fmt: skip
