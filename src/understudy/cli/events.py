@@ -70,6 +70,7 @@ def ingest(
         bool, typer.Option("--complete", help="Every outcome that will ever come is in these files: wait for none.")
     ] = False,
     home: Home = HOME,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Validate a log once, at the door. Bad rows go to quarantine with a reason each; counts reconcile.
@@ -79,12 +80,10 @@ def ingest(
     from understudy.runs.bring import bring
     from understudy.runs.settings import parse_overrides
 
-    done = already(to)
+    given, folder, done = parse_overrides(options or []), None if dry_run else to, already(to)
     with working("validating"):
-        brought = bring(
-            sources, layout=layout, problem=problem, options=parse_overrides(options or []), to=to, home=home
-        )
-    say(Said([*done, *brought.lines], brought.data, str(to)), json=json)
+        brought = bring(sources, layout=layout, problem=problem, options=given, to=folder, home=home, complete=complete)
+    say(Said([*done, *brought.lines], brought.data, str(folder or "")), json=json)
 
 
 @app.command()
@@ -96,6 +95,7 @@ def join(
     backward: Annotated[str, typer.Option(help="How long before a decision an outcome may be stamped.")] = "2m",
     as_of: Annotated[str, typer.Option(help="The log is complete up to then (ISO 8601); default: its last time.")] = "",
     home: Home = HOME,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Bring outcomes to their decisions. A decision is emitted only after its window has closed.
@@ -104,7 +104,7 @@ def join(
     """
     from understudy.runs.bring import bring_together
 
-    done = already(to)
+    folder, done = None if dry_run else to, already(to)
     with working("joining"):
-        brought = bring_together(logs, window=window, backward=backward, as_of=as_of or None, to=to, home=home)
-    say(Said([*done, *brought.lines], brought.data, str(to)), json=json)
+        brought = bring_together(logs, window=window, backward=backward, as_of=as_of or None, to=folder, home=home)
+    say(Said([*done, *brought.lines], brought.data, str(folder or "")), json=json)

@@ -51,11 +51,11 @@ def bring(
     layout: str,
     problem: Path | None,
     options: Mapping[str, Any],
-    to: Path,
+    to: Path | None,
     home: str | Path,
     complete: bool = False,
 ) -> Brought:
-    """Validate events (or let an importer read another layout) and write the log artifact."""
+    """Validate events (or let an importer read another layout) and write the log artifact; None only counts."""
     if layout == EVENTS:
         if problem is None:
             raise ConfigError(
@@ -66,11 +66,14 @@ def bring(
         log = ingest(list(sources), problem=load_problem(problem), to=to, complete=complete)
     else:
         log = _import(layout, sources, problem, options, to)
-    Home(home).record(to)
+    if to is not None:
+        Home(home).record(to)
     return Brought(log_lines(log), {"counts": log.counts})
 
 
-def _import(layout: str, sources: Sequence[Path], problem: Path | None, options: Mapping[str, Any], to: Path) -> Log:
+def _import(
+    layout: str, sources: Sequence[Path], problem: Path | None, options: Mapping[str, Any], to: Path | None
+) -> Log:
     if problem is not None or len(sources) != 1:
         raise ConfigError(
             f"layout {layout!r} takes one path and drafts its own problem; got {len(sources)} paths"
@@ -95,10 +98,13 @@ def log_lines(log: Log) -> list[str]:
     return lines + [f"  {n} × {reason}" for reason, n in sorted(reasons.items(), key=lambda item: -item[1])]
 
 
-def bring_together(logs: Path, *, window: str, backward: str, as_of: str | None, to: Path, home: str | Path) -> Brought:
-    """Join outcomes to decisions and write the dataset artifact."""
+def bring_together(
+    logs: Path, *, window: str, backward: str, as_of: str | None, to: Path | None, home: str | Path
+) -> Brought:
+    """Join outcomes to decisions and write the dataset artifact; None only counts."""
     dataset = join(logs, window=window, backward=backward, as_of=as_of, to=to)
-    Home(home).record(to)
+    if to is not None:
+        Home(home).record(to)
     counts = dataset.manifest.counts
     return Brought(joined_lines(counts), {"counts": counts})
 

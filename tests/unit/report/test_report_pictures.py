@@ -135,7 +135,8 @@ def test_no_name_can_break_a_picture(report: Report, width: int) -> None:
     )
     for picture in pictures(replace(report, candidates=named)):
         with canvas.style():
-            ElementTree.fromstring(canvas.svg(picture.draw(width), "p", picture.alt))
+            drawn = ElementTree.fromstring(canvas.svg(picture.draw(width), "p", picture.alt))
+        assert drawn.tag.endswith("svg") and len(drawn)
 
 
 def test_every_text_stays_inside_its_picture(report: Report) -> None:
