@@ -213,10 +213,10 @@ def _overlap(lift: Lift, rules: GateRules) -> list[Check]:
 def _amount(lift: Lift, rules: GateRules) -> list[Check]:
     """Is there enough to look at? A failure means not_enough_evidence, whatever the test says."""
     pair = lift.pair
-    ess, matched = (0.0, 0) if pair is None else (pair.ess, pair.matched)
-    n = 0 if pair is None else pair.n
-    where = "logged actions"
-    if rules.test == "asymptotic" and pair is not None:  # a normal bound is blind to what the candidate changes
+    if pair is None:  # nothing was examined, and the check of the overlap says so
+        return []
+    ess, matched, n, where = pair.ess, pair.matched, pair.n, "logged actions"
+    if rules.test == "asymptotic":  # a normal bound is blind to what the candidate changes
         matched, where = pair.matched_disagreeing, "logged actions where the two policies disagree"
     return [
         Check(

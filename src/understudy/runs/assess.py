@@ -92,17 +92,22 @@ def read_estimates(folder: str | Path) -> tuple[Estimate, ...]:
 
 
 def estimate_lines(estimates: Sequence[Estimate]) -> list[str]:
-    """A table for a terminal; a refused interval says why below it."""
+    """A table for a terminal; below it why an interval was refused, and what else there is to know of an estimate."""
     head = ["target", "estimator", "value", "low", "high", "ESS", "matched"]
     rows: list[list[str]] = []
     why: dict[tuple[str, str], list[str]] = {}  # (target, reason) → the estimators it stopped
+    beside: dict[str, list[str]] = {}  # note → the estimators it is about
     for e in estimates:
         name = f"{e.target} [{e.segment}]" if e.segment else e.target
         bounds = ["refused", "refused"] if e.low is None or e.high is None else [f"{e.low:.4f}", f"{e.high:.4f}"]
         rows.append([name, e.estimator, f"{e.value:.4f}", *bounds, f"{e.ess:.0f}", str(e.matched)])
         if e.refused and e.notes:
             why.setdefault((name, e.notes[0]), []).append(e.estimator)
-    return aligned(rows, head) + [f"{name}, {', '.join(stopped)}: {note}" for (name, note), stopped in why.items()]
+        for note in e.notes[1:] if e.refused else e.notes:
+            beside.setdefault(note, []).append(e.estimator)
+    lines = [f"{name}, {', '.join(stopped)}: {note}" for (name, note), stopped in why.items()]
+    lines += [f"note, {', '.join(dict.fromkeys(about))}: {note}" for note, about in beside.items()]
+    return aligned(rows, head) + lines
 
 
 def aligned(rows: Sequence[Sequence[str]], head: Sequence[str]) -> list[str]:

@@ -55,7 +55,9 @@ def summary_lines(summary: LogSummary) -> list[str]:
         [a.name, str(a.n), f"{a.share:.1%}", "-" if a.mean_propensity is None else f"{a.mean_propensity:.4f}",
          f"{a.mean_reward:.4f}"] for a in summary.actions
     ]  # fmt: skip
+    bare = summary.propensities is None
     return [
+        *(["no propensities in this log: estimates have to estimate them too (--propensity estimate)"] if bare else []),
         f"{summary.n_steps} decisions by {summary.n_units} units, {days[0]} to {days[1]} UTC",
         f"mean reward {summary.mean_reward:.4f}; no outcome on {summary.missing_outcomes:.1%} of decisions",
         *aligned(rows, ["action", "taken", "share", "propensity", "reward"]),

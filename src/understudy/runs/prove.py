@@ -190,7 +190,8 @@ def _judge(candidate: Trained, incumbent: Incumbent, data: Any, how: Proof, term
         proof = lift(data, candidate.policy, incumbent.policy, names=names, margin=rules.margin, level=1 - rules.alpha,
                      seed=how.seed)  # fmt: skip
     except EvidenceError as error:  # the question was asked and is in the ledger: it gets an answer
-        proof = no_lift(names, str(error), margin=rules.margin)
+        said = " ".join(part.rstrip(".") + "." for part in (error.what, error.why, error.hint) if part)
+        proof = no_lift(names, said, margin=rules.margin)
     estimates = ()
     if rules.test == "asymptotic":
         targets = {candidate.name: candidate.policy, incumbent.name: incumbent.policy}
