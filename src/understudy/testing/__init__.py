@@ -1,7 +1,8 @@
 """The workshop: a small shared cast and conformance suites, shipped so that others can prove their own parts."""
 
 from understudy.testing.conformance_environment import check_environment
+from understudy.testing.conformance_estimator import check_estimator
 from understudy.testing.conformance_learner import check_learner
 from understudy.testing.conformance_policy import check_policy
 
-__all__ = ["check_environment", "check_learner", "check_policy"]
+__all__ = ["check_environment", "check_estimator", "check_learner", "check_policy"]
