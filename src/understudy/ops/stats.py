@@ -11,15 +11,6 @@ def normal_p(z: np.ndarray | float) -> np.ndarray:
     return 2.0 * special.ndtr(-np.abs(np.asarray(z, np.float64)))
 
 
-def z_of(total: np.ndarray | float, variance: np.ndarray | float) -> np.ndarray:
-    """z = total / √variance, and 0 where the variance is 0 and so is the total (∞ where only the variance is)."""
-    total, variance = np.asarray(total, np.float64), np.asarray(variance, np.float64)
-    scale = np.sqrt(np.maximum(variance, 0.0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = total / scale
-    return np.where(scale > 0, z, np.where(total == 0, 0.0, np.copysign(np.inf, total)))
-
-
 def bennett_p(total: np.ndarray | float, variance: np.ndarray | float, bound: float = 1.0) -> np.ndarray:
     """Two-sided tail bound of a martingale's sum, valid at every sample size.
 
@@ -45,19 +36,6 @@ def chi_square_p(statistic: float, freedom: float) -> float:
     return float(special.chdtrc(freedom, max(statistic, 0.0))) if freedom > 0 else 1.0
 
 
-def goodness_of_fit_p(observed: np.ndarray, expected: np.ndarray) -> float:
-    """Pearson's χ² of counts against expected counts of the same total: Σ (o − e)² / e, k − 1 degrees of freedom.
-
-    Cells with e = 0 must be empty (else p = 0). Source: Pearson 1900.
-    """
-    observed, expected = np.asarray(observed, np.float64), np.asarray(expected, np.float64)
-    live = expected > 0
-    if (observed[~live] > 0).any():
-        return 0.0
-    statistic = float(((observed[live] - expected[live]) ** 2 / expected[live]).sum())
-    return chi_square_p(statistic, int(live.sum()) - 1)
-
-
 def homogeneity_p(table: np.ndarray) -> float:
     """Pearson's χ² of independence of rows and columns of counts [r, c]; empty rows and columns do not count."""
     table = np.asarray(table, np.float64)
@@ -67,15 +45,6 @@ def homogeneity_p(table: np.ndarray) -> float:
     expected = np.outer(table.sum(1), table.sum(0)) / table.sum()
     statistic = float(((table - expected) ** 2 / expected).sum())
     return chi_square_p(statistic, (table.shape[0] - 1) * (table.shape[1] - 1))
-
-
-def binomial_p(successes: int, trials: int, chance: float) -> float:
-    """Exact two-sided binomial p-value: twice the smaller tail, at most 1."""
-    if not 0 < chance < 1:
-        return 1.0 if successes == round(chance) * trials else 0.0
-    below = special.bdtr(successes, trials, chance)
-    above = special.bdtrc(successes - 1, trials, chance) if successes > 0 else 1.0
-    return float(min(1.0, 2.0 * min(below, above)))
 
 
 def binomial_upper(successes: int, trials: int, level: float = 0.95) -> float:
@@ -107,14 +76,6 @@ def ks_p(a: np.ndarray, b: np.ndarray) -> float:
     if not len(a) or not len(b):
         return 1.0
     return float(special.kolmogorov(np.sqrt(len(a) * len(b) / (len(a) + len(b))) * ks_distance(a, b)))
-
-
-def mutual_information(table: np.ndarray) -> float:
-    """I = Σ p_xy ln(p_xy / (p_x p_y)) of counts [r, c], in nats; 2 n I is the G statistic of independence."""
-    p = np.asarray(table, np.float64) / max(float(np.sum(table)), 1.0)
-    outer = np.outer(p.sum(1), p.sum(0))
-    live = p > 0
-    return float((p[live] * np.log(p[live] / outer[live])).sum())
 
 
 def cross_table(a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

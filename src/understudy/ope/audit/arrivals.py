@@ -9,7 +9,7 @@ import numpy as np
 from understudy.core.evidence import Finding
 from understudy.ope.audit.log import Log
 from understudy.ope.audit.misjoined import misjoined_finding
-from understudy.ops import stats
+from understudy.ops.intervals import binomial_p
 
 LEAST = 5  # fewer surplus outcomes than this prove nothing
 
@@ -112,7 +112,7 @@ def _even_counts(log: Log) -> Iterator[Finding]:
             continue
         looks += 1
         total = int(count[j] + around)
-        tail = stats.binomial_p(int(count[j]), total, 1 / 3) if count[j] > total / 3 else 1.0
+        tail = float(binomial_p(int(count[j]), total, 1 / 3, "two-sided")) if count[j] > total / 3 else 1.0
         if tail < p:
             p, worst = tail, j
     if not looks or not worst:
