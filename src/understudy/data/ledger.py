@@ -51,7 +51,7 @@ class Promotion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     policy: str
     look: int | None  # whose verdict allowed it
     time: int
-    kind: str  # "install", "promote" or "rollback"
+    kind: str  # "install", "promote", "override" or "rollback"
     reason: str
 
 
@@ -76,7 +76,7 @@ class Ledger:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_engine", _connect(self.url))
-        self._write(tables.create_all)
+        self.write(tables.create_all)
 
     # Artifacts
 
@@ -90,19 +90,19 @@ class Ledger:
                 db.execute(artifacts.insert().values(row))
             return manifest.id
 
-        return self._write(write)
+        return self.write(write)
 
     def made(self, kind: str) -> tuple[Manifest, ...]:
         """The manifests of every recorded artifact of a kind, oldest first."""
         query = sa.select(artifacts.c.manifest).where(artifacts.c.kind == kind).order_by(artifacts.c.time)
-        with self._read() as db:
+        with self.read() as db:
             return tuple(msgspec.json.decode(body, type=Manifest) for body in db.execute(query).scalars())
 
     def lineage(self, id: str) -> tuple[Ancestor, ...]:
         """An artifact and all it was made from, nearest first, each once. Raises: StoreError if it is unknown."""
         found: dict[str, Ancestor] = {}
         queue = [(id, "", 0)]
-        with self._read() as db:
+        with self.read() as db:
             while queue:
                 at, kind, depth = queue.pop(0)
                 if at in found:
@@ -160,7 +160,7 @@ class Ledger:
             made = db.execute(looks.insert().values(row).returning(looks.c.id)).scalar_one()
             return Look(id=made, **row)
 
-        return self._write(write)
+        return self.write(write)
 
     def record_verdict(self, look: Look | int, verdict: Verdict, *, time: int) -> None:
         """Close a look with its verdict; a look is closed once. Raises: StoreError if it is unknown or closed."""
@@ -181,12 +181,12 @@ class Ledger:
                 raise StoreError(f"look {id} already has a verdict", "The ledger is append-only.", "Look again.")
             db.execute(verdicts.insert().values(look=id, outcome=verdict.outcome, body=body, time=time))
 
-        self._write(write)
+        self.write(write)
 
     def verdict(self, look: Look | int) -> Verdict | None:
         """The verdict of a look, None while it is open."""
         id = look if isinstance(look, int) else look.id
-        with self._read() as db:
+        with self.read() as db:
             body = db.execute(sa.select(verdicts.c.body).where(verdicts.c.look == id)).scalar()
         return None if body is None else msgspec.json.decode(body, type=Verdict)
 
@@ -195,19 +195,19 @@ class Ledger:
         query = sa.select(looks, verdicts.c.outcome).join(verdicts, verdicts.c.look == looks.c.id, isouter=True)
         if alias is not None:
             query = query.where(looks.c.alias == alias)
-        with self._read() as db:
+        with self.read() as db:
             return tuple(Look(**row) for row in db.execute(query.order_by(looks.c.id)).mappings())
 
     # Who is live
 
     def current(self, alias: str) -> Promotion | None:
         """Who is live under an alias, None if nobody ever was."""
-        with self._read() as db:
+        with self.read() as db:
             return _current(db, alias)
 
     def history(self, alias: str) -> tuple[Promotion, ...]:
         """Every change of who is live, oldest first."""
-        with self._read() as db:
+        with self.read() as db:
             return _history(db, alias)
 
     def install(self, alias: str, policy: str, *, time: int, reason: str) -> Promotion:
@@ -225,7 +225,7 @@ class Ledger:
             return _append(db, Promotion(alias=alias, version=1, policy=policy, look=None, time=time, kind="install",
                                          reason=reason))  # fmt: skip
 
-        return self._write(write)
+        return self.write(write)
 
     def promote(self, alias: str, policy: str, *, time: int, reason: str = "") -> Promotion:
         """Make a policy live. It needs ``ship`` as the latest verdict on it against who is live at this moment.
@@ -257,7 +257,19 @@ class Ledger:
             return _append(db, Promotion(alias=alias, version=version, policy=policy, look=row["id"], time=time,
                                          kind="promote", reason=reason))  # fmt: skip
 
-        return self._write(write)
+        return self.write(write)
+
+    def override(self, alias: str, policy: str, *, time: int, reason: str) -> Promotion:
+        """Make a policy live without a proof: for who must, with a reason, under this name in the history for ever."""
+        _need_reason(reason)
+
+        def write(db: sa.Connection) -> Promotion:
+            live = _current(db, alias)
+            version = 1 if live is None else live.version + 1
+            return _append(db, Promotion(alias=alias, version=version, policy=policy, look=None, time=time,
+                                         kind="override", reason=reason))  # fmt: skip
+
+        return self.write(write)
 
     def rollback(self, alias: str, *, reason: str, time: int) -> Promotion:
         """Put back whoever was live before the current policy; needs no verdict, only a reason.
@@ -279,16 +291,17 @@ class Ledger:
             return _append(db, Promotion(alias=alias, version=past[-1].version + 1, policy=stack[-2], look=None,
                                          time=time, kind="rollback", reason=reason))  # fmt: skip
 
-        return self._write(write)
+        return self.write(write)
 
     # Transactions
 
     @contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection to read with."""
         with _faults(self.url), self._engine.connect() as db:
             yield db
 
-    def _write(self, work: Callable[[sa.Connection], T]) -> T:
+    def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work`` in a transaction that is on the disk when this returns; a lost race starts it again."""
         # SQLite's writers wait for each other; elsewhere a serializable transaction may have to start again.
         lost = (exc.IntegrityError,) if self._engine.name == "sqlite" else (exc.IntegrityError, exc.OperationalError)

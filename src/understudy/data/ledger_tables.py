@@ -70,6 +70,18 @@ promotions = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
 )
 
+traffic = sa.Table(
+    "traffic",
+    tables,
+    sa.Column("alias", sa.String(128), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("mode", sa.String(16), nullable=False),
+    sa.Column("candidate", sa.String(128), nullable=True),
+    sa.Column("share", sa.Float(53), nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
 # SQLite can forbid what no code here does; other databases grant INSERT and SELECT only.
 for _table in tables.sorted_tables:
     for _verb in ("UPDATE", "DELETE"):
