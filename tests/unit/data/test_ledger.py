@@ -207,7 +207,7 @@ def test_the_plain_schema_fits_postgresql():
     from understudy.data.ledger_tables import tables
 
     texts = [str(CreateTable(table).compile(dialect=postgresql.dialect())) for table in tables.sorted_tables]
-    assert len(texts) == 5
+    assert len(texts) == len(tables.sorted_tables) >= 6
     assert all("TRIGGER" not in text for text in texts)
 
 
