@@ -2,6 +2,7 @@
 
 ENVS = {
     "bandit": "understudy.envs.bandit:bandit",
+    "drift": "understudy.envs.drift:drift",
     "digits": "understudy.envs.classification:digits",
     "shuttle": "understudy.envs.shuttle:shuttle",
 }

@@ -66,14 +66,24 @@ class Population:
     def step(self, action: np.ndarray) -> tuple[View, Feedback]:
         """The rewards of w actions, and w fresh contexts: every decision is an episode of its own."""
         rows, w = self._rows, len(action)
-        phase = np.minimum((self._made + np.arange(w)) / self.horizon, 1.0)
         mean = self.means[rows, action]
         if self.drift is not None:
-            mean = mean + phase * self.drift[rows, action]
+            mean = mean + self._phase(w) * self.drift[rows, action]
         reward = SCATTER[self.rewards](mean, self.problem.reward_range, self._rng)
         self._made += w
         feedback = Feedback(reward[:, None], reward, np.ones(w, bool), np.zeros(w, bool))
         return self._draw(w), feedback
+
+    def expected(self) -> np.ndarray:
+        """f64[w, k]: what every action would pay on average for the contexts shown last."""
+        mean = self.means[self._rows]
+        if self.drift is None:
+            return mean
+        return mean + self._phase(len(mean))[:, None] * self.drift[self._rows]
+
+    def skip(self, n: int) -> None:
+        """Time passes by n decisions that nobody made here: how a run goes on where another one ended."""
+        self._made += n
 
     def means_at(self, phase: float) -> np.ndarray:
         """f64[N, k] expected rewards at a phase of the drift in [0, 1]."""
@@ -96,6 +106,10 @@ class Population:
         means = self.means_at(0.5 if phase is None else phase)
         inside = means if self.allowed is None else np.where(self.allowed, means, -np.inf)
         return float(inside.max(1).mean())
+
+    def _phase(self, w: int) -> np.ndarray:
+        """How far the drift has gone at the next w decisions, f64[w] in [0, 1]."""
+        return np.minimum((self._made + np.arange(w)) / self.horizon, 1.0)
 
     def _draw(self, w: int) -> View:
         self._rows = self._rng.integers(0, self.n, w)
