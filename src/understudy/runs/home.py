@@ -1,76 +1,7 @@
-"""Where a user's record lies: the ledger, and copies of promoted policies that outlive their folders."""
+"""Where a user's record lies, and the clock of the verbs: kept in ``data``, because a service reads the same home."""
 
 from __future__ import annotations
 
-import shutil
-import time
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from understudy.data.home import LOGGED, Home, now
 
-from understudy.core.errors import StoreError
-from understudy.core.manifest import Manifest
-from understudy.data.artifact import MANIFEST, read_manifest, verify_artifact
-from understudy.data.ledger import Ledger
-
-LOGGED = "logged"  # the policy behind the log, which acts until another is promoted
-
-
-def now() -> int:
-    """Microseconds since 1970 UTC. The one clock of the verbs; below them time is an argument."""
-    return time.time_ns() // 1000
-
-
-@dataclass(frozen=True)
-class Home:
-    """A folder with ``ledger.db`` and ``policies/<id>/``; made when first written to."""
-
-    folder: str | Path
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """The append-only record: artifacts, looks, verdicts, promotions."""
-        path = Path(self.folder)
-        path.mkdir(parents=True, exist_ok=True)
-        return Ledger(f"sqlite:///{(path / 'ledger.db').absolute()}")
-
-    @property
-    def exists(self) -> bool:
-        """Whether anything was ever recorded here."""
-        return (Path(self.folder) / "ledger.db").exists()
-
-    def record(self, artifact: str | Path) -> Manifest:
-        """Remember an artifact and where it lies, so that ``show`` can walk its lineage."""
-        manifest = read_manifest(artifact)
-        self.ledger.record_artifact(manifest, str(Path(artifact).absolute()), time=now())
-        return manifest
-
-    def known(self, id: str) -> Path | None:
-        """Where an artifact lay when it was last recorded; None if the ledger never heard of it."""
-        try:
-            path = self.ledger.lineage(id)[0].path
-        except StoreError:
-            return None
-        return Path(path) if path else None
-
-    def current(self, alias: str) -> Path | None:
-        """The folder of the policy an alias points at; None if it is the log's own policy that acts."""
-        if not self.exists:
-            return None
-        promotion = self.ledger.current(alias)
-        return self.kept(promotion.policy) if promotion and promotion.policy != LOGGED else None
-
-    def kept(self, policy_id: str) -> Path:
-        """Where the copy of a promoted policy lies."""
-        return Path(self.folder) / "policies" / policy_id
-
-    def keep(self, artifact: str | Path) -> Path:
-        """Copy a policy artifact under its id, verified, so that deleting its folder takes nothing out of service."""
-        manifest = verify_artifact(artifact)
-        kept = self.kept(manifest.id)
-        if not (kept / MANIFEST).exists():
-            partial = kept.with_name(f".{manifest.id}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(artifact, partial)
-            partial.rename(kept)
-        return kept
+__all__ = ["LOGGED", "Home", "now"]
