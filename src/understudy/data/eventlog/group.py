@@ -1,0 +1,129 @@
+"""Many requests, one commit: a writer thread takes whatever waits and makes it durable at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Future
+from itertools import islice
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any
+
+from understudy.data.eventlog.errors import Busy, LogDown
+from understudy.data.eventlog.records import EventLog, Record
+
+Answer = list[bytes | None] | BaseException
+Request = tuple[Sequence[Record], Any]  # the records, and the future that waits for them
+
+
+class GroupCommit:
+    """The only writer of a log: requests wait in a bounded queue and share commits.
+
+    Args:
+        max_waiting: records that may wait; more are refused with Busy, so that memory and delay stay bounded.
+        max_batch: records in one commit.
+    """
+
+    def __init__(self, log: EventLog, *, max_waiting: int = 10_000, max_batch: int = 2_000) -> None:
+        self._log, self._max_waiting, self._max_batch = log, max_waiting, max_batch
+        self._queue: SimpleQueue[Request | None] = SimpleQueue()
+        self._lock, self._closed = Lock(), False
+        self._taken_in = self._settled = self._batches = self._largest = self._failed = 0
+        self._thread = Thread(target=self._write, name="group-commit", daemon=True)
+        self._thread.start()
+
+    def submit(self, records: Sequence[Record]) -> Future[list[bytes | None]]:
+        """Hand in records from any thread. The future holds what ``EventLog.append`` returns, once it is durable.
+
+        Raises: Busy.
+        """
+        future: Future[list[bytes | None]] = Future()
+        self._enqueue(records, future)
+        return future
+
+    def write(self, records: Sequence[Record]) -> asyncio.Future[list[bytes | None]]:
+        """The same for a coroutine: to be awaited in the running loop, which is woken once per commit."""
+        future = asyncio.get_running_loop().create_future()
+        self._enqueue(records, future)
+        return future
+
+    def counts(self) -> dict[str, int]:
+        """Records ``waiting``, ``batches`` committed, the ``largest`` of them, and batches ``failed``."""
+        waiting = self._taken_in - self._settled
+        return {"waiting": waiting, "batches": self._batches, "largest": self._largest, "failed": self._failed}
+
+    def close(self) -> None:
+        """Write what waits, then stop. The log stays open."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+
+    def _enqueue(self, records: Sequence[Record], future: Any) -> None:
+        with self._lock:
+            waiting = self._taken_in - self._settled
+            if self._closed:
+                raise LogDown("the event log is closing", hint="Ask another worker, or this one once it is back.")
+            if waiting and waiting + len(records) > self._max_waiting:
+                raise Busy(
+                    f"{waiting:,} events wait to be written; the most is {self._max_waiting:,}",
+                    "Requests come faster than the disk confirms them.",
+                    "Ask again in a second.",
+                )
+            self._taken_in += len(records)
+            self._queue.put((records, future))
+
+    def _write(self) -> None:
+        going = True
+        while going:
+            batch: list[Request] = []
+            size, request = 0, self._queue.get()
+            while request is not None:
+                batch.append(request)
+                size += len(request[0])
+                if size >= self._max_batch or self._queue.empty():
+                    break
+                request = self._queue.get()
+            going = request is not None
+            if batch:
+                answers = self._append(batch)
+                self._settled += size
+                self._largest = max(self._largest, size)
+                _deliver(batch, answers)
+
+    def _append(self, batch: list[Request]) -> list[Answer]:
+        try:
+            stored = iter(self._log.append([record for records, _ in batch for record in records]))
+            self._batches += 1
+            return [list(islice(stored, len(records))) for records, _ in batch]
+        except BaseException as error:  # whatever it was, those who wait for this batch must hear of it
+            self._failed += 1
+            return [error] * len(batch)
+
+
+def _deliver(batch: list[Request], answers: list[Answer]) -> None:
+    """Settle every future; those of a loop together, for waking a loop costs more than settling a future."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[Any, Answer]]] = {}
+    for (_, future), answer in zip(batch, answers):
+        if isinstance(future, Future):
+            if future.set_running_or_notify_cancel():
+                _settle([(future, answer)])
+        else:
+            loops.setdefault(future.get_loop(), []).append((future, answer))
+    for loop, answered in loops.items():
+        try:
+            loop.call_soon_threadsafe(_settle, answered)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            continue
+
+
+def _settle(answered: list[tuple[Any, Answer]]) -> None:
+    for future, answer in answered:
+        if future.done():  # a coroutine that was cancelled while it waited
+            continue
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
