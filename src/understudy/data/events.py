@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from understudy.core.errors import DataError
-from understudy.core.events import Decision, Outcome
+from understudy.core.events import Decision, Outcome, Scalar
 from understudy.core.problem import Feature, Problem
 from understudy.core.steps import Steps
 from understudy.data.times import MICRO, iso
@@ -48,17 +48,22 @@ def write_events(
     return decisions, outcomes
 
 
+def contexts(problem: Problem, context: np.ndarray) -> list[dict[str, Scalar]]:
+    """f32[n, d] as a log tells it, a dictionary per row; what is missing is left out."""
+    columns = [_values(feature, context[:, j]) for j, feature in enumerate(problem.features)]
+    rows = [dict(zip(problem.feature_names, row)) for row in zip(*columns)] if columns else [{} for _ in context]
+    if any(feature.optional for feature in problem.features):
+        rows = [{key: value for key, value in row.items() if value is not None} for row in rows]
+    return rows
+
+
 def _lines(events: list) -> bytes:
     return msgspec.json.Encoder().encode_lines(events)
 
 
 def _decisions(steps: Steps, problem: Problem, ids: list[str], policy_id: str | None, stamp) -> list[Decision]:
     n, names = steps.n, problem.actions.names
-    columns = [_values(feature, steps.context[:, j]) for j, feature in enumerate(problem.features)]
-    keys = problem.feature_names
-    contexts = [dict(zip(keys, row)) for row in zip(*columns)] if columns else [{} for _ in range(n)]
-    if any(feature.optional for feature in problem.features):
-        contexts = [{key: value for key, value in row.items() if value is not None} for row in contexts]
+    told = contexts(problem, steps.context)
     actions = [names[a] for a in steps.action.tolist()] if names else steps.action.tolist()
     alone = [None] * n
     propensity = alone if steps.propensity is None else steps.propensity.tolist()
@@ -74,7 +79,7 @@ def _decisions(steps: Steps, problem: Problem, ids: list[str], policy_id: str | 
         t = (np.arange(n) - np.repeat(steps.starts[:-1], lengths)).tolist()
     elif problem.unit == "episode":
         episode = [f"{unit:016x}" for unit in steps.row_unit.tolist()]
-    rows = zip(ids, steps.time.tolist(), contexts, actions, propensity, propensities, allowed, episode, t, units)
+    rows = zip(ids, steps.time.tolist(), told, actions, propensity, propensities, allowed, episode, t, units)
     return [
         Decision(
             decision_id=d, time=stamp(time), context=x, action=a, propensity=p, propensities=ps, allowed=may,

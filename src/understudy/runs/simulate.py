@@ -24,15 +24,12 @@ from understudy.envs.rollout import rollout
 from understudy.learners.direct import Direct
 from understudy.models.policies import Uniform
 from understudy.models.policy_file import read_policy, save_policy
+from understudy.runs.client import INTERVAL, START
 
 WARM_UP = 600  # uniform decisions behind the "warm" behavior policy: enough to be useful, far from enough to be good
 WARM_EPSILON = 0.3
 DECISIONS = "decisions.jsonl"
 MEAN_DELAY = 600.0  # seconds from a decision to its outcome, on average
-INTERVAL = 10_000_000  # microseconds between decisions
-START = (
-    1_767_225_600_000_000  # 2026-01-01T00:00:00Z in microseconds; simulated time, so that equal seeds are equal logs
-)
 
 
 @dataclass(frozen=True)
