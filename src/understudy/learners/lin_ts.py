@@ -24,7 +24,7 @@ class LinTS:
     Args:
         scale: v; 1 is the posterior of unit noise, smaller explores less.
         draws: coefficients kept.
-        penalty, shared, forgetting, epsilon, signed_log: as in LinUCB.
+        penalty, shared, forgetting, epsilon, signed_log, quadratic: as in LinUCB.
 
     Source: Agrawal & Goyal 2013, algorithm 1. Deviation: a finite set of draws instead of a fresh one per decision.
     """
@@ -36,11 +36,12 @@ class LinTS:
     forgetting: float = 1.0
     epsilon: float = 0.01
     signed_log: bool = False
+    quadratic: bool = False
 
     def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet) -> Explore:
         """The policy of a log; the seed fixes the draws."""
         self._check()
-        learned = learn(data, self.forgetting, self.signed_log)
+        learned = learn(data, self.forgetting, self.signed_log, self.quadratic)
         progress("fit", {"steps": float(data.n_steps)})
         return self.policy(learned, seed=seed)
 

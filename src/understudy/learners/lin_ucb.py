@@ -21,6 +21,7 @@ class LinUCB:
         forgetting: λ ≤ 1, weight of a decision λ^age.
         epsilon: share of uniform exploration.
         signed_log: add each number's signed logarithm, both clipped (heavy tails).
+        quadratic: add the products of every two inputs.
 
     Source: Li, Chu, Langford & Schapire 2010, algorithm 1 (disjoint); the shared form has one joint posterior
     instead of their algorithm 2, and the intercept is part of z.
@@ -32,11 +33,12 @@ class LinUCB:
     forgetting: float = 1.0
     epsilon: float = 0.01
     signed_log: bool = False
+    quadratic: bool = False
 
     def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet) -> UpperBound:
         """The policy of a log. Deterministic: the seed is unused."""
         self._check()
-        learned = learn(data, self.forgetting, self.signed_log)
+        learned = learn(data, self.forgetting, self.signed_log, self.quadratic)
         progress("fit", {"steps": float(data.n_steps)})
         return self.policy(learned)
 

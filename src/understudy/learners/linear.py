@@ -41,10 +41,10 @@ def nothing_learned(features: FeatureMap, k: int, forgetting: float) -> Learned:
     return Learned(features, Sums(np.zeros((k, p, p)), np.zeros((k, p))), forgetting)
 
 
-def learn(data: LoggedDataset, forgetting: float, signed_log: bool) -> Learned:
+def learn(data: LoggedDataset, forgetting: float, signed_log: bool, quadratic: bool = False) -> Learned:
     """Two passes: features, then sums in the order of the log."""
     k = discrete(data.problem, "a linear bandit")
-    features = fit_feature_map(data.problem, data.scan(), signed_log)
+    features = fit_feature_map(data.problem, data.scan(), signed_log, quadratic)
     learned = nothing_learned(features, k, forgetting)
     for batch in data.scan():
         learned = learned.update(batch)

@@ -33,6 +33,7 @@ STATES = {
     "linear_ensemble": "understudy.models.ensembles:LinearEnsemble",
     "bag": "understudy.models.ensembles:Bag",
     "upper_bound": "understudy.models.optimism:UpperBound",
+    "network": "understudy.models.network:Network",
 }
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from understudy.core.errors import DataError
+from understudy.core.errors import ConfigError, DataError
 from understudy.core.problem import Problem
 from understudy.core.protocols import State
 from understudy.core.steps import Steps
@@ -18,6 +18,7 @@ from understudy.models.state import bad, only
 
 Kind = Literal["number", "signed_log", "boolean", "category", "missing"]
 LIMIT = 1e6  # standardised numbers are clipped here, so that one absurd value stays a finite number
+WIDEST = 2_000  # inputs whose products are still worth making: 2,003,000 inputs in all
 
 
 class FittedFeature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,12 +78,20 @@ class Moments:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """f32[n, d] → f32[n, d′], always finite."""
+    """f32[n, d] → f32[n, d′], always finite. ``quadratic`` adds the products of every two inputs, squares too."""
 
     columns: tuple[FittedFeature, ...]
+    quadratic: bool = False
 
     def __call__(self, context: np.ndarray) -> np.ndarray:
         """Model inputs of raw contexts, f32[n, d] → f32[n, d′]."""
+        z = self._plain(context)
+        if not self.quadratic:
+            return z
+        i, j = self._pairs
+        return np.concatenate([z, z[:, i] * z[:, j]], axis=1)
+
+    def _plain(self, context: np.ndarray) -> np.ndarray:
         plan = self._plan
         parts = []
         for kind, (source, location, scale, limit) in plan.items():
@@ -104,7 +113,8 @@ class FeatureMap:
     @cached_property
     def width(self) -> int:
         """d′, the number of model inputs."""
-        return sum(column.width for column in self.columns)
+        plain = sum(column.width for column in self.columns)
+        return plain + plain * (plain + 1) // 2 if self.quadratic else plain
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -116,7 +126,13 @@ class FeatureMap:
                     found += [f"{column.name}={code}" for code in range(column.values)]
                 elif column.kind == kind:
                     found.append(column.name if kind in ("number", "boolean") else f"{kind}({column.name})")
+        if self.quadratic:
+            found += [f"{found[i]}·{found[j]}" for i, j in zip(*self._pairs)]
         return tuple(found)
+
+    @cached_property
+    def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.triu_indices(sum(column.width for column in self.columns))
 
     @cached_property
     def _plan(self) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
@@ -136,11 +152,15 @@ class FeatureMap:
         return plan
 
     def state(self) -> State:
-        return State("feature_map", {"columns": [msgspec.to_builtins(column) for column in self.columns]})
+        extra = {"quadratic": True} if self.quadratic else {}  # a plain map is written as it always was
+        return State("feature_map", {"columns": [msgspec.to_builtins(column) for column in self.columns]} | extra)
 
     @classmethod
     def from_state(cls, state: State) -> FeatureMap:
-        only(state, ["columns"])
+        quadratic = "quadratic" in state.config
+        only(state, ["columns", "quadratic"] if quadratic else ["columns"])
+        if quadratic and state.config["quadratic"] is not True:
+            raise bad("feature_map: quadratic is true, or not there")
         try:
             columns = msgspec.convert(state.config["columns"], tuple[FittedFeature, ...])
         except msgspec.ValidationError as error:
@@ -151,14 +171,19 @@ class FeatureMap:
                 raise bad(f"feature_map: column {column.name!r} has location, scale, limit {numbers}")
             if not 0 <= column.source < 2**20 or not 0 <= column.values < 2**20:
                 raise bad(f"feature_map: column {column.name!r} reads raw column {column.source}")
-        return cls(columns)
+        if quadratic and sum(column.width for column in columns) > WIDEST:
+            raise bad(f"feature_map: more than {WIDEST} inputs have too many products")
+        return cls(columns, quadratic)
 
 
-def fit_feature_map(problem: Problem, batches: Iterable[Steps], signed_log: bool = False) -> FeatureMap:
+def fit_feature_map(
+    problem: Problem, batches: Iterable[Steps], signed_log: bool = False, quadratic: bool = False
+) -> FeatureMap:
     """The map of a training slice: one pass, batch by batch.
 
     With ``signed_log`` each number also enters as its standardised signed logarithm, and both are clipped to ±5:
     for heavy-tailed measurements, where one value in a thousand would otherwise carry a linear model.
+    With ``quadratic`` the products of every two of these inputs follow them. Raises ConfigError beyond WIDEST inputs.
     """
     total: Moments | None = None
     for batch in batches:
@@ -177,7 +202,9 @@ def fit_feature_map(problem: Problem, batches: Iterable[Steps], signed_log: bool
             columns += _numbers(i, feature.name, total, signed_log)
         if feature.optional or total.missing[i] > 0:
             columns.append(FittedFeature(kind="missing", source=i, name=feature.name))
-    return FeatureMap(tuple(columns))
+    if quadratic and sum(column.width for column in columns) > WIDEST:
+        raise ConfigError(f"quadratic: the products of more than {WIDEST} inputs are too many", field="quadratic")
+    return FeatureMap(tuple(columns), quadratic)
 
 
 def _numbers(i: int, name: str, total: Moments, signed_log: bool) -> list[FittedFeature]:

@@ -7,12 +7,13 @@ from dataclasses import fields
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from understudy.core.errors import ConfigError
+from understudy.core.errors import ConfigError, DataError
 from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Regressor, ValueModel
 from understudy.core.registry import find, unknown
-from understudy.core.steps import concat
+from understudy.core.steps import Steps, concat
 
 
 def make(name: str, options: Mapping[str, Any] | None = None, *, kind: str = "models") -> Any:
@@ -40,6 +41,22 @@ def discrete(problem: Problem, who: str) -> int:
             field="actions",
         )
     return problem.actions.k
+
+
+def unit_rewards(steps: Steps, problem: Problem, who: str) -> np.ndarray:
+    """(r − low)/(high − low) in [0, 1], f64[n]. Raises DataError where a reward lies outside the declared range."""
+    low, high = problem.reward_range
+    y = (steps.reward - low) / (high - low)
+    outside = (y < -1e-9) | (y > 1 + 1e-9)
+    if outside.any():
+        i = int(outside.argmax())
+        raise DataError(
+            f"{int(outside.sum())} of {steps.n} rewards lie outside [{low}, {high}]; first: row {i}, {steps.reward[i]}",
+            f"{who} cannot express them.",
+            "Declare the true reward_range in the problem, or use ridge.",
+            field="reward_range",
+        )
+    return y
 
 
 def fit_data(regressor: Regressor, data: LoggedDataset, *, seed: int) -> ValueModel:

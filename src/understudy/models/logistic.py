@@ -13,6 +13,7 @@ from understudy.core.problem import Problem
 from understudy.core.protocols import State
 from understudy.core.steps import Steps
 from understudy.models.feature_map import FeatureMap, fit_feature_map
+from understudy.models.fitting import unit_rewards
 from understudy.models.policies import Explore
 from understudy.models.ridge import LinearModel, Scan
 from understudy.models.state import nested, number, only, part
@@ -64,6 +65,7 @@ class Logistic:
 
     penalty: float = 1.0
     signed_log: bool = False
+    quadratic: bool = False
 
     def __post_init__(self) -> None:
         if not self.penalty > 0:
@@ -71,13 +73,13 @@ class Logistic:
 
     def fit(self, steps: Steps, problem: Problem, *, seed: int = 0, weight: np.ndarray | None = None) -> LogisticModel:
         """The model of steps in memory; ``weight`` f64[n] ≥ 0. Deterministic: the seed is unused."""
-        features = fit_feature_map(problem, [steps], self.signed_log)
+        features = fit_feature_map(problem, [steps], self.signed_log, self.quadratic)
         rows = [_rows(features, steps, problem, weight)]
         return self._solve(features, problem, lambda: rows)
 
     def fit_scan(self, scan: Scan, problem: Problem, *, seed: int = 0) -> LogisticModel:
         """The same model from batches."""
-        features = fit_feature_map(problem, scan(), self.signed_log)
+        features = fit_feature_map(problem, scan(), self.signed_log, self.quadratic)
         return self._solve(features, problem, lambda: (_rows(features, batch, problem, None) for batch in scan()))
 
     def _solve(self, features: FeatureMap, problem: Problem, batches: Callable[[], Iterable[Rows]]) -> LogisticModel:
@@ -112,17 +114,8 @@ class Logistic:
 
 
 def _rows(features: FeatureMap, steps: Steps, problem: Problem, weight: np.ndarray | None) -> Rows:
-    low, high = problem.reward_range
+    y = unit_rewards(steps, problem, "A logistic model")
     z = np.column_stack([features(steps.context), np.ones(steps.n)]).astype(np.float64)
-    y = (steps.reward - low) / (high - low)
-    outside = (y < -1e-9) | (y > 1 + 1e-9)
-    if outside.any():
-        i = int(outside.argmax())
-        raise DataError(
-            f"{int(outside.sum())} of {steps.n} rewards lie outside [{low}, {high}]; first: row {i}, {steps.reward[i]}",
-            "A logistic model cannot express them.",
-            "Declare the true reward_range in the problem, or use ridge.",
-        )
     return Rows(z, steps.action, y, np.ones(steps.n) if weight is None else weight)
 
 
@@ -152,6 +145,7 @@ class Multinomial:
 
     penalty: float = 1.0
     signed_log: bool = False
+    quadratic: bool = False
     tolerance: float = 1e-6
 
     def __post_init__(self) -> None:
@@ -162,7 +156,7 @@ class Multinomial:
         """The policy P(a|x). Deterministic: the seed is unused."""
         from scipy.optimize import minimize
 
-        features = fit_feature_map(problem, [steps], self.signed_log)
+        features = fit_feature_map(problem, [steps], self.signed_log, self.quadratic)
         kept = np.ones(steps.n, bool) if weight is None else weight > 0
         if not kept.any():
             raise DataError("the rows to fit a classifier on have no weight", "Nothing can be learned from nothing.")

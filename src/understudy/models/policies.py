@@ -179,6 +179,11 @@ class Mixture(Discrete):
             raise bad(error.what) from error
 
 
+def floored(policy: DiscretePolicy, k: int, epsilon: float) -> DiscretePolicy:
+    """(1 − ε)·π + ε·uniform: every allowed action keeps a propensity of at least ε/K. ε = 0 is π itself."""
+    return policy if epsilon == 0 else Mixture((policy, Uniform(k)), (1 - epsilon, epsilon))
+
+
 def _valued(model: Any) -> ValueModel:
     if not hasattr(model, "values"):
         raise bad(f"a {type(model).__name__} stands where a value model belongs")

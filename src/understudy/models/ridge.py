@@ -58,13 +58,15 @@ class Ridge:
 
     An action without data predicts the mean reward of the log, so it is neither sought nor shunned.
     ``shared`` adds one coefficient vector common to all actions (β_a = β + δ_a, both penalised), which pools what
-    actions have in common; its intercepts are shrunk towards the common one.
+    actions have in common; its intercepts are shrunk towards the common one. ``signed_log``, ``quadratic``: see
+    ``feature_map.fit_feature_map``.
     Source: Hoerl & Kennard 1970, equation 2.1.
     """
 
     penalty: float = 1.0
     shared: bool = False
     signed_log: bool = False
+    quadratic: bool = False
 
     def __post_init__(self) -> None:
         if not self.penalty > 0:
@@ -72,12 +74,12 @@ class Ridge:
 
     def fit(self, steps: Steps, problem: Problem, *, seed: int = 0, weight: np.ndarray | None = None) -> LinearModel:
         """The model of steps in memory; ``weight`` f64[n] ≥ 0, all 1 if None. Deterministic: the seed is unused."""
-        features = fit_feature_map(problem, [steps], self.signed_log)
+        features = fit_feature_map(problem, [steps], self.signed_log, self.quadratic)
         return self.solve(features, sums(features, steps, problem.actions.k, weight))
 
     def fit_scan(self, scan: Scan, problem: Problem, *, seed: int = 0) -> LinearModel:
         """The same model from batches: one pass for the features, one for the sums."""
-        features = fit_feature_map(problem, scan(), self.signed_log)
+        features = fit_feature_map(problem, scan(), self.signed_log, self.quadratic)
         total: Sums | None = None
         for batch in scan():
             own = sums(features, batch, problem.actions.k, None)
