@@ -1,0 +1,1 @@
+"""The service: decide, write down, answer. NumPy only; nothing here can train."""
