@@ -19,7 +19,7 @@ from understudy.data.eventlog.siblings import Siblings, connect, path_of
 from understudy.data.eventlog.wal import torn_bytes
 
 _TABLE = """CREATE TABLE IF NOT EXISTS events (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL,
+    seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL,
     UNIQUE (kind, key))"""
 _INSERT = "INSERT INTO events (kind, key, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 _FIND = "SELECT body FROM events WHERE kind = ? AND key = ?"
