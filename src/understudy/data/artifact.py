@@ -10,6 +10,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -52,7 +53,7 @@ def write_artifact(
             files=_hash_files(partial),
             counts=dict(manifest_without_files.counts) | dict(counts or {}),
         )
-        _write_durably(partial / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest, order="sorted")) + b"\n")
+        _write_durably(partial / MANIFEST, _encoded(manifest))
         _sync_folders(partial)
         done = _already(folder, manifest_without_files, replace)  # another process may have been faster
         if done is None:
@@ -64,6 +65,33 @@ def write_artifact(
     if done is not None:
         shutil.rmtree(partial, ignore_errors=True)
         return done
+    return manifest
+
+
+def write_named(parent: Path, manifest_without_files: Manifest, files: Mapping[str, bytes]) -> Manifest:
+    """An artifact whose files are at hand, in a folder of ``parent`` called by its id; what is there already stays.
+
+    Cheap enough for one artifact per event: every byte is written once and nothing is read back.
+    """
+    hashes = {name: hashlib.sha256(body).hexdigest() for name, body in sorted(files.items())}
+    manifest = msgspec.structs.replace(manifest_without_files, files=hashes)
+    folder = parent / manifest.id
+    if (folder / MANIFEST).exists():
+        return manifest
+    parent.mkdir(parents=True, exist_ok=True)
+    partial = parent / f".{manifest.id}.{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.partial"
+    partial.mkdir()
+    try:
+        for name, body in files.items():
+            _write_durably(partial / name, body)
+        _write_durably(partial / MANIFEST, _encoded(manifest))
+        _sync(partial)
+        with suppress(OSError):  # another process made the same one
+            os.rename(partial, folder)
+        _sync(parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    read_manifest(folder)
     return manifest
 
 
@@ -166,6 +194,10 @@ def _hash_files(folder: Path) -> dict[str, str]:
             hashes[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
     return hashes
+
+
+def _encoded(manifest: Manifest) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(manifest, order="sorted")) + b"\n"
 
 
 def _write_durably(path: Path, body: bytes) -> None:

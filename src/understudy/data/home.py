@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from understudy.core.errors import StoreError
 from understudy.core.manifest import Manifest
-from understudy.data.artifact import MANIFEST, read_manifest, verify_artifact
+from understudy.data.artifact import MANIFEST, read_manifest, verify_artifact, write_named
 from understudy.data.ledger import Ledger
 
 LOGGED = "logged"  # the policy behind the log, which acts until another is promoted
@@ -78,3 +79,7 @@ class Home:
             shutil.copytree(artifact, partial)
             partial.rename(kept)
         return kept
+
+    def put(self, manifest_without_files: Manifest, files: Mapping[str, bytes]) -> Manifest:
+        """Write a policy's files straight under its id, for a policy that never had a folder of its own."""
+        return write_named(Path(self.folder) / "policies", manifest_without_files, files)

@@ -43,7 +43,15 @@ def save_policy(
     Equal policies give equal bytes. Returns the two paths. Raises StoreError if the state holds numbers that are
     not finite, or types that a file must not hold.
     """
-    state, folder = policy.state(), Path(folder)
+    folder, files = Path(folder), encode_policy(policy, problem=problem, extra=extra)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = _write(folder / WEIGHTS, files[WEIGHTS])
+    return _write(folder / HEAD, files[HEAD]), written
+
+
+def encode_policy(policy: Policy, *, problem: Problem, extra: Mapping[str, Any] | None = None) -> dict[str, bytes]:
+    """The files of a policy by name, as ``save_policy`` writes them."""
+    state = policy.state()
     for name, values in state.arrays.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise StoreError(f"array {name!r} of this {state.kind} policy is not finite", "It could not act.")
@@ -57,10 +65,8 @@ def save_policy(
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "extra": dict(extra or {}),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     head = msgspec.json.format(canonical(body | {"sha256": _digest(body)}), indent=1)
-    written = _write(folder / WEIGHTS, weights)
-    return _write(folder / HEAD, head), written
+    return {HEAD: head, WEIGHTS: weights}
 
 
 def load_policy(folder: str | Path) -> Policy:
