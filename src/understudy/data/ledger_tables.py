@@ -82,6 +82,32 @@ traffic = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
 )
 
+experiments = sa.Table(
+    "experiments",
+    tables,
+    sa.Column("id", sa.String(128), primary_key=True),
+    sa.Column("alias", sa.String(128), nullable=False),
+    sa.Column("problem_hash", sa.String(64), nullable=False),
+    sa.Column("settings", sa.Text, nullable=False),
+    sa.Column("code_version", sa.String(32), nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+)
+
+journal = sa.Table(
+    "journal",
+    tables,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("experiment", sa.ForeignKey("experiments.id"), nullable=False),
+    sa.Column("workflow", sa.String(16), nullable=False),
+    sa.Column("job", sa.String(64), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.UniqueConstraint("experiment", "workflow", "job", "number"),
+)
+
 # SQLite can forbid what no code here does; other databases grant INSERT and SELECT only.
 for _table in tables.sorted_tables:
     for _verb in ("UPDATE", "DELETE"):

@@ -16,14 +16,20 @@ SHARES = {"train": 0.5, "select": 0.2, "gate": 0.3}
 def open_slice(path: str | Path, name: str) -> Any:
     """The slice ``train``, ``select``, ``gate`` or ``all`` of the dataset at ``path``: a LoggedDataset.
 
+    ``train@0.8`` and ``eval@0.8`` are the two sides of a cut at another share: of the units, by hash, the same always.
+
     Raises: ConfigError on another name; DataError if the slice holds nothing.
     """
     data = open_dataset(path)
     if name == "all":
         return data
-    if name not in SHARES:
-        raise unknown("slice", name, [*SHARES, "all"])
-    part = data.split(SHARES)[name]
+    side, at, share = name.partition("@")
+    if at and side in ("train", "eval") and _is_share(share):
+        part = data.split({"train": float(share), "eval": 1.0 - float(share)})[side]
+    elif name in SHARES:
+        part = data.split(SHARES)[name]
+    else:
+        raise unknown("slice", name, [*SHARES, "all", "train@0.8", "eval@0.8"])
     if part.n_steps == 0:
         raise DataError(
             f"slice {name!r} of {path} is empty: the dataset has {data.n_steps} decisions",
@@ -31,3 +37,10 @@ def open_slice(path: str | Path, name: str) -> Any:
             "Join more of the log, or use --slice all and another dataset for the other steps.",
         )
     return part
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 < float(text) < 1
+    except ValueError:
+        return False

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
@@ -17,6 +19,7 @@ from understudy.core.protocols import Progress, Trained, quiet
 from understudy.core.steps import Steps, Transitions
 from understudy.data.artifact import read_manifest, verify_artifact, write_artifact
 from understudy.data.dataset import MemoryDataset, ParquetDataset, decision_hashes
+from understudy.models.policies import floored
 from understudy.models.policy_file import load_policy, save_policy
 from understudy.runs.home import Home
 from understudy.runs.settings import learner
@@ -44,15 +47,29 @@ class Watched:
         return self.data.sample(size, rng)
 
 
-def recipe(name: str, on: str | Path, settings: Mapping[str, Any], *, seed: int, slice: str) -> Manifest:
+def recipe(
+    name: str,
+    on: str | Path,
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    slice: str,
+    explore: float = 0.0,
+    start: str | Path | None = None,
+) -> Manifest:
     """The manifest of what would be trained: settings resolved, nothing run."""
     parent = read_manifest(on)
     chosen: Any = learner(name, settings)
     resolved = {"learner": name, "settings": asdict(chosen), "slice": slice, "shares": SHARES}
+    parents = [Parent(id=parent.id, kind=parent.kind)]
+    if explore:
+        resolved["explore"] = explore
+    if start is not None:
+        parents.append(Parent(id=read_manifest(start).id, kind="policy"))
     return Manifest(
         kind="policy",
         problem_hash=parent.problem_hash,
-        parents=(Parent(id=parent.id, kind=parent.kind),),
+        parents=tuple(parents),
         config=resolved,
         seed=seed,
         code_version=__version__,
@@ -67,6 +84,8 @@ def train(
     settings: Mapping[str, Any] | None = None,
     slice: str = "train",
     seed: int = 0,
+    explore: float = 0.0,
+    start: str | Path | None = None,
     home: str | Path | None = None,
     progress: Progress = quiet,
 ) -> Manifest:
@@ -76,23 +95,45 @@ def train(
         name: of a learner; ``settings`` are its hyper-parameters, strict.
         on: a dataset artifact.
         slice: ``train`` unless you know better; the gate refuses a policy that has seen the rows it is judged by.
+        explore: ε of uniform exploration mixed into what was learned, so that every action keeps a chance.
+        start: a policy artifact to go on from, for learners that can; it becomes a parent, its rows are inherited.
         home: whose ledger remembers the artifact; None remembers nothing.
 
     Returns: the artifact's manifest; the same recipe in the same folder is returned without training again.
     """
 
     def fill(folder: Path) -> dict[str, int]:
-        data = Watched(open_slice(on, slice))
-        policy = learner(name, settings or {}).fit(data, seed=seed, progress=progress)
-        save_policy(policy, folder, problem=data.problem)
+        data, older = Watched(open_slice(on, slice)), None if start is None else open_policy(start)
+        more = {} if older is None else {"start": learned(older)}
+        policy: Any = learner(name, settings or {}).fit(data, seed=seed, progress=progress, **more)
+        save_policy(floored(policy, data.problem.actions.k, explore), folder, problem=data.problem)
         rows = decision_hashes(data.data) if data.read else np.empty(0, np.uint64)
+        if older is not None and older.trained_on is not None:
+            rows = np.union1d(rows, older.trained_on)
         save_file({"decisions": rows}, folder / ROWS)
         return {"decisions": len(rows)}
 
-    manifest = write_artifact(to, recipe(name, on, settings or {}, seed=seed, slice=slice), fill)
+    made = recipe(name, on, settings or {}, seed=seed, slice=slice, explore=explore, start=start)
+    manifest = write_artifact(to, made, fill)
     if home is not None:
         Home(home).record(to)
     return manifest
+
+
+def learned(policy: Trained) -> Any:
+    """What the learner itself made: without the exploration that ``train`` mixed into it."""
+    inner: Any = policy.policy
+    return inner.policies[0] if policy.manifest.config.get("explore") else inner
+
+
+def goes_on(name: str, settings: Mapping[str, Any], start: Trained) -> bool:
+    """Whether the learner can go on from this policy: it takes a start, and the policy is its own work."""
+    made: Any = learner(name, settings)
+    mine = start.manifest.config
+    return "start" in inspect.signature(made.fit).parameters and (mine.get("learner"), mine.get("settings")) == (
+        name,
+        msgspec.to_builtins(asdict(made)),
+    )
 
 
 def open_policy(folder: str | Path) -> Trained:
