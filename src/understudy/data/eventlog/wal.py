@@ -10,7 +10,7 @@ import numpy as np
 _HEADER, _FRAME = 32, 24
 _MAGIC = 0x377F0682  # the lowest bit says whether checksums are big-endian
 _WORD = 1 << 32
-_GENERATIONS = 1 << 20  # a frame whose first salt is older by less than this is left over from an earlier pass
+_GENERATIONS = 1 << 14  # a frame whose first salt is older by less than this is left over from an earlier pass
 
 
 def torn_bytes(path: Path) -> int:
