@@ -70,18 +70,21 @@ class Deployment:
 
 
 def load_deployment(
-    home: str | Path, alias: str, problem: Problem | None = None, known: Deployment | None = None
+    home: str | Path | Home, alias: str, problem: Problem | None = None, known: Deployment | None = None
 ) -> Deployment:
     """The deployment that the ledger describes at this moment.
 
     Args:
         problem: what is served; None takes it from the policies that act.
-        known: an earlier deployment, whose policies need not be read again.
+        known: an earlier deployment: returned if it still holds, and its policies need not be read again.
     Raises: StoreError if a policy that should act is missing, damaged or made for another problem; ConfigError if
         nobody is live and no problem is given.
     """
-    place = Home(home) if not isinstance(home, Home) else home
+    place = home if isinstance(home, Home) else Home(home)
     promotion, direction = place.ledger.current(alias), Traffic(place.ledger).current(alias)
+    version = (0 if promotion is None else promotion.version, direction.version)
+    if known is not None and known.version == version and problem in (None, known.problem):
+        return known
     live = promotion.policy if promotion is not None and promotion.policy != LOGGED else None
     candidate = direction.candidate if direction.candidate not in (live, LOGGED) else None
     have = {actor.id: actor for actor in known.actors} if known is not None else {}
@@ -113,7 +116,7 @@ def load_deployment(
         actors[candidate] if candidate else None,
         mode,
         direction.share if mode == "canary" else 0.0,
-        (0 if promotion is None else promotion.version, direction.version),
+        version,
     )
 
 

@@ -42,13 +42,15 @@ class Engine:
         self, application: str, *, clock: Callable[[], float] = time.monotonic, faults: int = 5, rest: float = 5.0
     ) -> None:
         self.application, self._clock, self._faults, self._rest = application, clock, faults, rest
-        self.breaker = Breaker(clock, faults, rest)
+        self.renew()
         self.faults: Counter[str] = Counter()
         self.last_fault = ""
 
     def renew(self) -> None:
         """Forget the faults: other policies act from now on."""
-        self.breaker = Breaker(self._clock, self._faults, self._rest)
+        self.breaker = Breaker(self._clock, self._faults, self._rest)  # of whoever acts
+        self.beside = Breaker(self._clock, self._faults, self._rest)  # of whoever is only asked
+        self.asked = self.breaker  # of who was asked last: if the answer never comes, it is this one's fault
 
     def decide(self, request: DecideRequest, deployment: Deployment, now: float, fault: Fault | None = None) -> Logged:
         """The decision as it is to be written down.
@@ -67,7 +69,6 @@ class Engine:
         id = request.decision_id or new_id(now)
         u = uniform(self.application, id)
         mode, shadow, policy_id = deployment.mode, None, BASELINE
-        p: list[float] | None = None
         if mode == "live" or mode == "canary" or mode == "shadow":
             p, fault = self._ask(deployment, row, allowed, fault)
             if p is None:
@@ -75,12 +76,11 @@ class Engine:
             else:
                 at = draw(p, u)
                 propensity, policy_id = p[at], deployment.policy_id
-            if mode == "shadow":
-                shadow = self._shadow(deployment.candidate, row, allowed, u, coder, fault)
         else:
             p, at, propensity = _callers(request, own, allowed, len(coder.names), mode)
-            if mode == "apprentice":
-                shadow = self._shadow(deployment.candidate or deployment.incumbent, row, allowed, u, coder, fault)
+        if mode == "shadow" or mode == "apprentice":
+            shadow = self._shadow(deployment, row, allowed, u, fault)
+        if mode == "apprentice" or mode == "logging":
             fault = None  # the baseline was to act anyway
         return Logged(
             decision_id=id,
@@ -111,32 +111,35 @@ class Engine:
         if fault is not None:
             self.faults[fault] += 1
             return None, fault
+        self.asked = self.breaker
         try:
             p = mixture(deployment, row, allowed)
         except Exception as error:  # whatever a policy may raise, the request is answered
-            return None, self._failed(deployment.policy_id, error)
+            return None, self._failed(deployment.policy_id, error, self.breaker)
         self.breaker.fine()
         return p, None
 
     def _shadow(
-        self, actor: Actor | None, row: np.ndarray, allowed: np.ndarray | None, u: float, coder: Coder,
-        fault: Fault | None,
-    ) -> Shadow | None:  # fmt: skip
+        self, deployment: Deployment, row: np.ndarray, allowed: np.ndarray | None, u: float, fault: Fault | None
+    ) -> Shadow | None:
         """What the other policy would have done; None if it fails, which is counted and harms nobody."""
-        if actor is None or fault is not None or (self.breaker.tripped and not self.breaker.closed()):
+        if fault is not None or not self.beside.closed():
             return None
+        actor, names = deployment.candidate or deployment.incumbent, deployment.coder.names
+        self.asked = self.beside
         try:
-            p = checked(actor.probs(row, allowed), allowed, len(coder.names))
+            p = checked(actor.probs(row, allowed), allowed, len(names))
         except Exception as error:
-            self._failed(actor.id, error)
+            self._failed(actor.id, error, self.beside)
             return None
-        return Shadow(policy_id=actor.id, action=coder.names[draw(p, u)], propensities=tuple(p))
+        self.beside.fine()
+        return Shadow(policy_id=actor.id, action=names[draw(p, u)], propensities=tuple(p))
 
-    def _failed(self, policy_id: str, error: Exception) -> Fault:
+    def _failed(self, policy_id: str, error: Exception, breaker: Breaker) -> Fault:
         fault: Fault = "not_a_pmf" if isinstance(error, NotAPmf) else "raised"
         self.faults[fault] += 1
         self.last_fault = f"{policy_id}: {type(error).__name__}: {error}"[:500]
-        self.breaker.fault()
+        breaker.fault()
         return fault
 
 

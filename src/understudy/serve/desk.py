@@ -1,0 +1,309 @@
+"""The desk: requests in, durable answers out. Owns the event log, who acts now, and the counts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any
+
+import msgspec
+
+from understudy.core.errors import ConfigError, DataError, UnderstudyError
+from understudy.core.problem import Problem
+from understudy.core.service import ActivateRequest, DecideReply, DecideRequest, Logged, RewardRequest
+from understudy.data.eventlog import GroupCommit, Record, open_event_log
+from understudy.data.home import Home
+from understudy.data.times import instant
+from understudy.serve.decider import Decider
+from understudy.serve.deployment import load_deployment
+from understudy.serve.engine import Engine
+from understudy.serve.outcomes import activation_record, outcome_record
+from understudy.serve.tickets import Conflict, Ticket, Wakers
+
+DEADLINE = 0.05  # seconds within which the baseline answers if the policy does not
+POLL = 0.25  # seconds between looks at the ledger
+RETRY = 5.0  # seconds before a policy that could not be loaded is tried again
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Logged).decode
+
+
+class Desk:
+    """One worker's service under one alias.
+
+    Args:
+        home: whose ledger says who acts, and where its policies lie.
+        alias: under which the policy is live; also the application whose randomness decisions have.
+        log: event log, a folder or ``postgresql+psycopg://…``; None is ``<home>/log/<alias>``.
+        worker: whose file of the log this is.
+        problem: what is served; None takes it from the policies.
+        clock: seconds since 1970 UTC, what decisions are stamped with.
+        client_times: a simulation, so requests bring their own time.
+        deadline: seconds to the baseline's answer; None: the caller's thread asks the policy and waits.
+        poll: seconds between looks at the ledger; 0 looks only when ``swap_now`` is called.
+
+    Raises: ConfigError, StoreError if nobody can be served.
+    """
+
+    def __init__(
+        self,
+        home: str | Path,
+        alias: str,
+        *,
+        log: str | Path | None = None,
+        worker: int = 0,
+        problem: Problem | None = None,
+        clock: Callable[[], float] = time.time,
+        client_times: bool = False,
+        deadline: float | None = DEADLINE,
+        poll: float = POLL,
+    ) -> None:
+        self.home, self.alias, self.worker = Home(home), alias, worker
+        self._given, self._clock, self._client_times = problem, clock, client_times
+        self.deployment = load_deployment(self.home, alias, problem)
+        self.engine = Engine(alias)
+        self.log = open_event_log(self.home.log(alias) if log is None else log, worker)
+        self._group, self._wakers = GroupCommit(self.log), Wakers()
+        self._counts: Counter[str] = Counter()
+        self._log_fault, self._swap_fault = (0.0, ""), (0.0, "")
+        self._swapping, self._closing = Lock(), Event()
+        self._decider = None
+        if deadline is not None:
+            acts = lambda: self.deployment
+            self._decider = Decider(self.engine, acts, self._write, clock=clock, deadline=deadline)
+        self._poller = Thread(target=self._watch, args=(poll,), name="deployment-poller", daemon=True)
+        if poll:
+            self._poller.start()
+
+    @property
+    def problem(self) -> Problem:
+        """What is served."""
+        return self.deployment.problem
+
+    # Decisions
+
+    def decide(self, requests: Sequence[DecideRequest]) -> list[DecideReply]:
+        """Decisions that are durable, all or none. Blocks. Raises: DataError, Conflict, StoreError."""
+        return self._enter(requests, Future()).result()
+
+    def decide_soon(self, requests: Sequence[DecideRequest]) -> asyncio.Future[list[DecideReply]]:
+        """The same for a coroutine, to be awaited in the running loop; a loop is woken once for all that are ready."""
+        return self._enter(requests, asyncio.get_running_loop().create_future())
+
+    def _enter(self, requests: Sequence[DecideRequest], future: Any) -> Any:
+        if self._client_times or any(request.time is not None for request in requests):
+            self._check_times(requests)
+        ticket = Ticket(requests, future)
+        if self._decider is not None:
+            self._decider.submit(ticket)
+            return future
+        deployment, now = self.deployment, self._clock()
+        ticket.logged = [self.engine.decide(request, deployment, now) for request in requests]
+        self._write([ticket])
+        return future
+
+    def _write(self, tickets: Sequence[Ticket]) -> None:
+        """Make decisions durable, then answer; called where they were decided."""
+        records = [Record("decision", one.decision_id, _encode(one)) for ticket in tickets for one in ticket.logged]
+        if not records:
+            self._wakers.settle(tickets)
+            return
+        try:
+            self._group.submit(records).add_done_callback(partial(self._written, tickets, records))
+        except UnderstudyError as error:
+            self._refuse(tickets, error)
+
+    def _written(self, tickets: Sequence[Ticket], records: Sequence[Record], future: Future) -> None:
+        """Answer what is durable now; in the log's thread."""
+        error = future.exception()
+        if error is not None:
+            self._log_fault = (time.monotonic(), str(error))
+            self._refuse(tickets, error)
+            return
+        self._log_fault = (0.0, "")
+        stored = future.result()
+        known = len(stored) - stored.count(None)
+        self._counts["decisions"] += len(stored) - known
+        if known:
+            self._counts["repeated"] += known
+            _give_stored(tickets, records, stored)
+        self._wakers.settle(tickets)
+
+    def _refuse(self, tickets: Sequence[Ticket], error: BaseException) -> None:
+        for ticket in tickets:
+            ticket.error = ticket.error or error
+        self._wakers.settle(tickets)
+
+    # Rewards and activations
+
+    def reward(self, requests: Sequence[RewardRequest]) -> None:
+        """Outcomes that are durable, all or none. Blocks. Raises: DataError, Conflict, StoreError."""
+        records = self._outcomes(requests)
+        self._rewarded(records, self._group.submit(records).result())
+
+    async def reward_soon(self, requests: Sequence[RewardRequest]) -> None:
+        """The same for a coroutine."""
+        records = self._outcomes(requests)
+        self._rewarded(records, await self._group.write(records))
+
+    def activate(self, requests: Sequence[ActivateRequest]) -> None:
+        """Activations that are durable. Blocks. Raises: DataError, StoreError."""
+        self._activated(self._group.submit(self._activations(requests)).result())
+
+    async def activate_soon(self, requests: Sequence[ActivateRequest]) -> None:
+        """The same for a coroutine."""
+        self._activated(await self._group.write(self._activations(requests)))
+
+    def _outcomes(self, requests: Sequence[RewardRequest]) -> list[Record]:
+        self._check_times(requests)
+        problem, now = self.problem, self._clock()
+        return [outcome_record(request, problem, now) for request in requests]
+
+    def _activations(self, requests: Sequence[ActivateRequest]) -> list[Record]:
+        self._check_times(requests)
+        now = self._clock()
+        return [activation_record(request, now) for request in requests]
+
+    def _rewarded(self, records: Sequence[Record], stored: Sequence[bytes | None]) -> None:
+        self._counts["rewards"] += stored.count(None)
+        self._counts["rewards_repeated"] += len(stored) - stored.count(None)
+        for record, before in zip(records, stored):
+            if before is not None and _value(before) != _value(record.body):
+                raise Conflict(
+                    f"outcome {record.key!r} stands in the log with another value: {_value(before):g}",
+                    "What was written down first stays.",
+                    "Send another outcome_id if it is another outcome.",
+                    field="outcome_id",
+                )
+
+    def _activated(self, stored: Sequence[bytes | None]) -> None:
+        self._counts["activations"] += stored.count(None)
+
+    def _check_times(self, requests: Sequence[DecideRequest | RewardRequest | ActivateRequest]) -> None:
+        for request in requests:
+            if request.time is None:
+                continue
+            if not self._client_times:
+                raise DataError(
+                    "time is set by the service",
+                    "A clock that is wrong would put a reward outside its window.",
+                    "Leave it out; only a simulation (client_times) brings its own.",
+                    field="time",
+                )
+            try:
+                instant(request.time)
+            except ConfigError as error:
+                raise DataError(error.what, hint=error.hint, field="time") from error
+
+    # Who acts
+
+    def swap_now(self) -> bool:
+        """Look at the ledger and put whoever acts now in place, as one reference. Returns whether anything changed.
+
+        Raises: StoreError, ConfigError if it cannot be loaded; whoever acted goes on acting.
+        """
+        with self._swapping:
+            try:
+                found = load_deployment(self.home, self.alias, self._given, self.deployment)
+            except UnderstudyError as error:
+                self._swap_fault = (time.monotonic(), str(error))
+                raise
+            self._swap_fault = (0.0, "")
+            if found is self.deployment:
+                return False
+            if found.policy_id != self.deployment.policy_id or found.candidate != self.deployment.candidate:
+                self.engine.renew()
+            self.deployment = found
+            self._counts["swaps"] += 1
+            return True
+
+    def _watch(self, poll: float) -> None:
+        while not self._closing.wait(poll):
+            since, fault = self._swap_fault
+            if fault and time.monotonic() < since + RETRY:
+                continue
+            try:
+                self.swap_now()
+            except Exception as error:  # whatever it is, whoever acts goes on acting
+                self._swap_fault = (time.monotonic(), str(error))
+
+    # Health
+
+    def ready(self) -> bool:
+        """Whether requests can be answered; after a fault of the log it is tried again a second later."""
+        return not self._closing.is_set() and not time.monotonic() < self._log_fault[0] + 1.0
+
+    def status(self) -> dict[str, Any]:
+        """Who acts and what was counted since the start."""
+        now = self.deployment
+        return {
+            "alias": self.alias,
+            "worker": self.worker,
+            "policy_id": now.policy_id,
+            "mode": now.mode,
+            "version": list(now.version),
+            "incumbent": now.incumbent.id,
+            "candidate": None if now.candidate is None else now.candidate.id,
+            "share": now.share,
+            "problem_hash": now.problem.hash,
+            "ready": self.ready(),
+            "fallbacks": dict(self.engine.faults),
+            "last_fault": self.engine.last_fault,
+            "swap_fault": self._swap_fault[1],
+            "log_fault": self._log_fault[1],
+            "abandoned": 0 if self._decider is None else self._decider.abandoned,
+            "undecided": 0 if self._decider is None else self._decider.waiting,
+            "counts": {name: self._counts[name] for name in COUNTS},
+            "log": self._group.counts() | self.log.counts(),
+        }
+
+    def close(self) -> None:
+        """Answer what waits, write what waits, let go of the log; within 10 s."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        if self._decider is not None:
+            self._decider.close()
+        self._group.close()
+        self.log.close()
+
+
+COUNTS = ("decisions", "repeated", "rewards", "rewards_repeated", "activations", "swaps")
+
+
+def _give_stored(tickets: Sequence[Ticket], records: Sequence[Record], stored: Sequence[bytes | None]) -> None:
+    """Where an id stands in the log already, what stands there is the answer, if the question was the same."""
+    at = 0
+    for ticket in tickets:
+        for i in range(len(ticket.logged)):
+            before = stored[at]
+            if before is not None:
+                first, again = _decode(before), _decode(records[at].body)
+                if _question(first) != _question(again):
+                    ticket.error = _conflict(first.decision_id)
+                ticket.logged[i] = first
+            at += 1
+
+
+def _question(logged: Logged) -> tuple[Any, ...]:
+    return (logged.context, logged.allowed, logged.baseline, logged.episode_id, logged.t, logged.unit_id,
+            logged.deferred)  # fmt: skip
+
+
+def _conflict(id: str) -> Conflict:
+    return Conflict(
+        f"decision_id {id!r} stands in the log with another question",
+        "One id can have one answer only.",
+        "Give every decision an id of its own, or none.",
+        field="decision_id",
+    )
+
+
+def _value(body: bytes) -> float:
+    return msgspec.json.decode(body)["value"]
