@@ -72,6 +72,7 @@ class Desk:
         self._group, self._wakers = GroupCommit(self.log), Wakers()
         self._counts: Counter[str] = Counter()
         self._log_fault, self._swap_fault = (0.0, ""), (0.0, "")
+        self._lag = 0.0  # seconds that the last decisions waited for their commit
         self._swapping, self._closing = Lock(), Event()
         self._decider = None
         if deadline is not None:
@@ -115,12 +116,14 @@ class Desk:
             self._wakers.settle(tickets)
             return
         try:
-            self._group.submit(records).add_done_callback(partial(self._written, tickets, records))
+            future = self._group.submit(records)
+            future.add_done_callback(partial(self._written, tickets, records, time.monotonic()))
         except UnderstudyError as error:
             self._refuse(tickets, error)
 
-    def _written(self, tickets: Sequence[Ticket], records: Sequence[Record], future: Future) -> None:
+    def _written(self, tickets: Sequence[Ticket], records: Sequence[Record], since: float, future: Future) -> None:
         """Answer what is durable now; in the log's thread."""
+        self._lag = time.monotonic() - since
         error = future.exception()
         if error is not None:
             self._log_fault = (time.monotonic(), str(error))
@@ -239,6 +242,22 @@ class Desk:
         """Whether requests can be answered; after a fault of the log it is tried again a second later."""
         return not self._closing.is_set() and not time.monotonic() < self._log_fault[0] + 1.0
 
+    def figures(self) -> dict[str, float]:
+        """Counts since the start, and how the log keeps up; cheap enough to ask several times a second."""
+        counts, log = self._counts, self._group.counts()
+        return {
+            "decisions": counts["decisions"],
+            "outcomes": counts["rewards"],
+            "activations": counts["activations"],
+            "repeated": counts["repeated"] + counts["rewards_repeated"],
+            "fallbacks": self.engine.faults.total(),
+            "swaps": counts["swaps"],
+            "log_waiting": log["waiting"],
+            "log_commits": log["batches"],
+            "log_failures": log["failed"],
+            "lag": self._lag,
+        }
+
     def status(self) -> dict[str, Any]:
         """Who acts and what was counted since the start."""
         now = self.deployment
@@ -254,6 +273,7 @@ class Desk:
             "problem_hash": now.problem.hash,
             "ready": self.ready(),
             "fallbacks": dict(self.engine.faults),
+            "missed": dict(self.engine.missed),
             "last_fault": self.engine.last_fault,
             "swap_fault": self._swap_fault[1],
             "log_fault": self._log_fault[1],

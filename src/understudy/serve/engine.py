@@ -43,7 +43,8 @@ class Engine:
     ) -> None:
         self.application, self._clock, self._faults, self._rest = application, clock, faults, rest
         self.renew()
-        self.faults: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()  # decisions that the baseline took, by reason
+        self.missed: Counter[str] = Counter()  # answers of whoever is only asked that never came
         self.last_fault = ""
 
     def renew(self) -> None:
@@ -115,7 +116,9 @@ class Engine:
         try:
             p = mixture(deployment, row, allowed)
         except Exception as error:  # whatever a policy may raise, the request is answered
-            return None, self._failed(deployment.policy_id, error, self.breaker)
+            fault = self._failed(deployment.policy_id, error, self.breaker)
+            self.faults[fault] += 1
+            return None, fault
         self.breaker.fine()
         return p, None
 
@@ -130,14 +133,13 @@ class Engine:
         try:
             p = checked(actor.probs(row, allowed), allowed, len(names))
         except Exception as error:
-            self._failed(actor.id, error, self.beside)
+            self.missed[self._failed(actor.id, error, self.beside)] += 1
             return None
         self.beside.fine()
         return Shadow(policy_id=actor.id, action=names[draw(p, u)], propensities=tuple(p))
 
     def _failed(self, policy_id: str, error: Exception, breaker: Breaker) -> Fault:
         fault: Fault = "not_a_pmf" if isinstance(error, NotAPmf) else "raised"
-        self.faults[fault] += 1
         self.last_fault = f"{policy_id}: {type(error).__name__}: {error}"[:500]
         breaker.fault()
         return fault
