@@ -29,17 +29,17 @@ class Board:
 
     Args:
         home: the folder of ledger, policies, verdicts and event log.
-        problem: what is served: its actions, reward and units.
+        problem: asked for what is served: its actions, reward and units.
         log: folder or URL of the event log; None is the home's own.
         limit: decisions that figures are made of.
         clock: microseconds since 1970 UTC.
     """
 
     def __init__(
-        self, home: str | Path | Home, alias: str, problem: Problem, *, log: str | Path | None = None,
+        self, home: str | Path | Home, alias: str, problem: Callable[[], Problem], *, log: str | Path | None = None,
         limit: int = 10_000, clock: Callable[[], int] = now,
     ) -> None:  # fmt: skip
-        self.home, self.alias, self.problem = home if isinstance(home, Home) else Home(home), alias, problem
+        self.home, self.alias, self._problem = home if isinstance(home, Home) else Home(home), alias, problem
         self._place = self.home.log(alias) if log is None else log
         self._limit, self._clock, self._lock = limit, clock, Lock()
         self._chronicle = Chronicle(self.home, alias)
@@ -72,26 +72,28 @@ class Board:
             self._log, self._window, self._made = None, None, None
 
     def _make(self) -> dict[str, Any]:
-        moment, window = self._clock(), self._read()
+        moment, problem = self._clock(), self._problem()
+        window = self._read(problem)
         c = window.columns(moment)
         told = {
             "application": self.alias, "now": moment,
-            "problem": {"hash": self.problem.hash, "reward": self.problem.reward, "unit": self.problem.unit,
-                        "range": list(self.problem.reward_range), "actions": self.problem.actions.k},
+            "problem": {"hash": problem.hash, "reward": problem.reward, "unit": problem.unit,
+                        "range": list(problem.reward_range), "actions": problem.actions.k},
             "window": {"decisions": c.n, "limit": window.limit, "deferred": window.deferred, "first": _edge(c, 0),
                        "last": _edge(c, -1), "closes": None if window.closes is None else window.closes / 1e6},
-            "rewards": figures.rolling(c, self.problem, ROLLING), "actions": figures.actions(c, self.problem),
+            "rewards": figures.rolling(c, problem, ROLLING), "actions": figures.actions(c, problem),
             "propensity": figures.propensities(c, window.reasons), "policies": figures.policies(c),
             "lag": self._lag(window, c),
         }  # fmt: skip
         return told | self._chronicle.read()
 
-    def _read(self) -> Window:
+    def _read(self, problem: Problem) -> Window:
         """Take in what the log has gained, in parts between which other threads get their turn."""
-        if self._log is None or self._window is None:
+        if self._log is None:
             self._log = open_event_log(self._place, None)
-            self._window = Window(self.problem, limit=self._limit, closes=self._chronicle.closes())
-            self._mark = near_end(self._log, 3 * self._window.limit)  # a decision, its reward, and some to spare
+        if self._window is None or self._window.problem != problem:
+            self._window = Window(problem, limit=self._limit, closes=self._chronicle.closes())
+            self._mark = near_end(self._log, 3 * self._window.limit)  # decisions, rewards, and some to spare
         left, self._behind = PER_POLL, True
         while left > 0 and self._behind:
             entries, self._mark = self._log.read(self._mark, min(PART, left))

@@ -84,8 +84,8 @@ def actions(c: Columns, problem: Problem) -> dict[str, Any]:
 def propensities(c: Columns, reasons: Counter[str]) -> dict[str, Any]:
     """Are the logged probabilities healthy? Smallest, histogram, mean weight, agreement with what was drawn.
 
-    Mean weight: of a policy that picks alike among the actions with a chance, w = 1 / (m p(a)), m of them; its
-    expectation is exactly 1 if actions were drawn from the logged probabilities.
+    Mean weight: of a policy that picks alike among the m actions with a chance, w = 1 / (m p_a): 1 in expectation if
+    actions were drawn from the logged probabilities, with variance Σ_a 1 / (m² p_a) − 1, known without having seen it.
     Agreement: per action taken − Σ p_a is a sum of martingale differences of variance Σ p_a (1 − p_a); Bennett's
     two-sided p-value, the smallest times the number of actions.
     """
@@ -100,13 +100,19 @@ def propensities(c: Columns, reasons: Counter[str]) -> dict[str, Any]:
                       "reasons": [{"reason": why, "n": n} for why, n in reasons.most_common(5) if n > 0]},
     }  # fmt: skip
     full = ~np.isnan(c.probs).any(1) & (c.propensity > 0)
-    if full.sum() >= 2:
-        probs, drawn = c.probs[full], c.propensity[full]
-        weight = 1 / ((probs > 0).sum(1) * drawn)
-        error = float(weight.std(ddof=1) / math.sqrt(len(weight)))
-        found["weight"] = {"mean": float(weight.mean()), "std_error": error, "n": len(weight)}
-        found["agreement"] = _agreement(c.action[full], probs)
+    if full.any():
+        found["weight"] = _weight(c.propensity[full], c.probs[full])
+        found["agreement"] = _agreement(c.action[full], c.probs[full])
     return found
+
+
+def _weight(drawn: np.ndarray, probs: np.ndarray) -> dict[str, Any]:
+    n, m = len(drawn), (probs > 0).sum(1)
+    inverse = np.divide(1.0, probs, out=np.zeros_like(probs), where=probs > 0)  # f64[n, k]
+    weight, variance = 1 / (m * drawn), float((inverse.sum(1) / m**2 - 1).sum())
+    most = float((inverse.max(1) / m).max())
+    p = float(bennett_p(float((weight - 1).sum()), variance, most))
+    return {"mean": float(weight.mean()), "std_error": math.sqrt(max(variance, 0.0)) / n, "n": n, "p": p}
 
 
 def _agreement(action: np.ndarray, probs: np.ndarray) -> dict[str, Any]:

@@ -285,12 +285,12 @@ function actions(d) {
 }
 
 function propensity(d) {
-  const p = d.propensity, w = p.weight, a = p.agreement, off = w && Math.abs(w.mean - 1) > 4 * w.std_error;
+  const p = d.propensity, w = p.weight, a = p.agreement;
   note("propensity-note", "With what probability the action was chosen that was taken: estimates divide by it.");
   histogram(p.histogram);
   facts("propensity", [
     ["Smallest", known(p.min) ? `${parseFloat(p.min.toPrecision(3))} (median ${parseFloat(p.median.toPrecision(3))})` : "–"],
-    w ? ["Mean weight", chip(off ? "refused" : "ship", `${figure(w.mean)} ± ${figure(w.std_error)}`), ", should be 1"] : null,
+    w ? ["Mean weight", chip(w.p < 0.001 ? "refused" : "ship", figure(w.mean)), `, should be 1 ± ${figure(w.std_error)}`] : null,
     a ? ["Drawn as logged", chip(a.p < 0.001 ? "refused" : "ship", a.p < 0.001 ? `no, p = ${a.p.toExponential(1)}` : "yes"), a.p < 0.001 ? "" : `, p = ${a.p.toPrecision(2)}`] : null,
     ["Fallbacks", chip(p.fallbacks.n ? "hold" : "ship", p.fallbacks.n ? `${count(p.fallbacks.n)}, ${percent(p.fallbacks.share)}` : "none")],
     ...p.fallbacks.reasons.map(r => ["", `${count(r.n)} × ${r.reason}`]),

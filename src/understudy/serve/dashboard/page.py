@@ -1,4 +1,4 @@
-"""The page: one document, style and script inside, and a policy that lets it load nothing else."""
+"""The page: one document, style and script inside, and a policy under which the browser loads nothing else."""
 
 from __future__ import annotations
 
@@ -19,13 +19,11 @@ PAGE = (
     (_FOLDER / "page.html").read_text(encoding="utf-8").replace("/*style*/", _STYLE).replace("/*script*/", _SCRIPT)
 ).encode()
 
-HEADERS = {
-    "content-type": "text/html; charset=utf-8",
-    "content-security-policy": (
+HEADERS = (
+    (
+        b"content-security-policy",
         f"default-src 'none'; script-src {_source(_SCRIPT)}; style-src {_source(_STYLE)}; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'".encode(),
     ),
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-cache",
-}
+    (b"referrer-policy", b"no-referrer"),
+)

@@ -33,8 +33,9 @@ def _after(log: EventLog, behind: Watermark, part: str, seq: int) -> int | None:
 
 
 def near_end(log: EventLog, last: int) -> Watermark:
-    """A watermark behind which at most about ``last`` events of each part remain."""
-    return {part: max(0, seq - last) for part, seq in heads(log).items()}
+    """A watermark behind which at most ``last`` events remain, as many of each part."""
+    found = heads(log)
+    return {part: max(0, seq - last // len(found)) for part, seq in found.items()}
 
 
 def oldest(log: EventLog, mark: Watermark, reach: Watermark) -> list[Entry]:
