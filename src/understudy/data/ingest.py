@@ -58,11 +58,14 @@ def ingest(
         config={"sources": [[source.name, source.sha256] for source in sources], "complete": complete},
         code_version=__version__,
     )
-    made = write_artifact(folder, manifest, lambda part: _fill(part, sources, problem, aside), replace=replace)
+    made = write_artifact(folder, manifest, lambda part: fill(part, sources, problem, aside), replace=replace)
     return Log(folder, made)
 
 
-def _fill(folder: Path, sources: list[Source], problem: Problem, aside: Sequence[Reject]) -> dict[str, int]:
+def fill(
+    folder: Path, sources: list[Source], problem: Problem, aside: Sequence[Reject] = (), *, hollow: bool = False
+) -> dict[str, int]:
+    """Write a log's files; ``hollow`` allows one without decisions. Returns its counts."""
     (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(problem)) + b"\n")
     with Quarantine(folder / QUARANTINE, [source.name for source in sources]) as quarantine:
         quarantine.add(0, [("row", reject) for reject in aside])
@@ -73,7 +76,7 @@ def _fill(folder: Path, sources: list[Source], problem: Problem, aside: Sequence
     counts["rows"] = rows
     counts["quarantined"] = quarantine.counts.total()
     counts.update({f"quarantined.{reason}": n for reason, n in quarantine.counts.items()})
-    if not counts["decisions"]:
+    if not counts["decisions"] and not hollow:
         raise _nothing_left(counts["rows"], quarantine)
     return {name: int(n) for name, n in sorted(counts.items())}
 

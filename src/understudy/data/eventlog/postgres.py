@@ -13,9 +13,8 @@ from sqlalchemy import exc
 
 from understudy.core.errors import ConfigError, StoreError
 from understudy.data.eventlog.errors import LogDown, LogFull
-from understudy.data.eventlog.records import Entry, Kind, Record, Watermark
+from understudy.data.eventlog.records import ALL, Entry, Kind, Record, Watermark
 
-ALL = "all"  # the one key of a watermark: workers share the numbers
 _GATE = 0x756E6465  # of the advisory lock; any number that nobody else uses
 _TABLES = sa.MetaData()
 _EVENTS = sa.Table(
@@ -41,6 +40,7 @@ _STORED = sa.text(
     "AS asked (kind, key) USING (kind, key)"
 )
 _READ = sa.text("SELECT kind, key, body, seq, worker FROM events WHERE seq > :after ORDER BY seq LIMIT :limit")
+_COPIES = sa.text("SELECT kind, key, body, seq, worker FROM events WHERE kind = :kind AND key = ANY(:keys)")
 _LAST = sa.text("SELECT coalesce(max(seq), 0) FROM events")
 
 
@@ -111,9 +111,17 @@ class PostgresLog:
         entries = [Entry(*row) for row in rows]
         return entries, {ALL: entries[-1].seq} if entries else dict(after)
 
+    def end(self) -> Watermark:
+        """See EventLog."""
+        return {ALL: self._query(_LAST)[0][0]}
+
+    def copies(self, kind: Kind, keys: Sequence[str]) -> list[Entry]:
+        """See EventLog."""
+        return [Entry(*row) for row in self._query(_COPIES, kind=kind, keys=list(keys))]
+
     def counts(self) -> dict[str, int]:
         """See EventLog."""
-        found = {"events": self._query(_LAST)[0][0], "torn_bytes": 0}
+        found = {"events": self.end()[ALL], "torn_bytes": 0}
         return found | {"failures": self._failures, "reopened": self._reopened}
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ Kind = Literal["decision", "outcome", "activation"]
 KINDS: tuple[Kind, ...] = ("decision", "outcome", "activation")
 
 Watermark = dict[str, int]  # worker → seq of the last event that was read; {} = from the beginning
+ALL = "all"  # the worker of a watermark whose workers share one numbering
 
 
 class Record(NamedTuple):
@@ -27,6 +28,11 @@ class Entry(NamedTuple):
     body: bytes
     seq: int
     worker: int
+
+
+def within(entry: Entry, mark: Watermark) -> bool:
+    """Whether an event lies before a watermark."""
+    return entry.seq <= mark.get(ALL, mark.get(str(entry.worker), 0))
 
 
 @runtime_checkable
@@ -51,6 +57,14 @@ class EventLog(Protocol):
 
     def read(self, after: Watermark, limit: int = 10_000) -> tuple[list[Entry], Watermark]:
         """At most ``limit`` events behind the watermark, per worker in order, and the watermark behind these."""
+        ...
+
+    def end(self) -> Watermark:
+        """The watermark behind the last event there is now."""
+        ...
+
+    def copies(self, kind: Kind, keys: Sequence[str]) -> list[Entry]:
+        """Every event under these keys: one each, or several where workers stored the same key at the same moment."""
         ...
 
     def counts(self) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,9 @@ _FIND = "SELECT body FROM events WHERE kind = ? AND key = ?"
 _PLACE = "SELECT seq, body FROM events WHERE kind = ? AND key = ?"
 _LAST = "SELECT coalesce(max(seq), 0) FROM events"
 _READ = "SELECT kind, key, body, seq FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+_COPIES = (
+    "SELECT e.kind, e.key, e.body, e.seq FROM json_each(?) AS asked JOIN events AS e ON e.kind = ? AND e.key = value"
+)
 _ROOM = 1 << 18  # bytes; a disk with less is full, whatever the error says
 
 
@@ -100,13 +104,23 @@ class SqliteLog:
                     mark[str(worker)] = rows[-1][3]
         return entries, mark
 
+    def end(self) -> Watermark:
+        """See EventLog."""
+        with _faults(self.folder), self._reading.connections() as files:
+            return {str(worker): db.execute(_LAST).fetchone()[0] for worker, db in files}
+
+    def copies(self, kind: Kind, keys: Sequence[str]) -> list[Entry]:
+        """See EventLog."""
+        asked, found = json.dumps(list(keys)), []
+        with _faults(self.folder), self._reading.connections() as files:
+            for worker, db in files:
+                rows = db.execute(_COPIES, (asked, kind))
+                found += [Entry(kind, key, body, seq, worker) for kind, key, body, seq in rows]
+        return found
+
     def counts(self) -> dict[str, int]:
         """See EventLog."""
-        events = 0
-        with _faults(self.folder), self._reading.connections() as files:
-            for _, db in files:
-                events += db.execute(_LAST).fetchone()[0]
-        found = {"events": events, "torn_bytes": self._torn}
+        found = {"events": sum(self.end().values()), "torn_bytes": self._torn}
         return found | {"failures": self._failures, "reopened": self._reopened}
 
     def close(self) -> None:
