@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ belo
     from understudy.ope.evaluate import evaluate
     from understudy.runs.demo import demo
     from understudy.runs.train import open_policy
+    from understudy.serve.client import Client
 
 __version__ = "0.1.0"
 
@@ -40,9 +41,11 @@ _DOOR = {
     "audit": "understudy.ope.audit:audit",
     "gate": "understudy.gate:gate",
     "demo": "understudy.runs.demo:demo",
+    "Client": "understudy.serve.client:Client",
 }
 
 __all__ = [
+    "Client",
     "MemoryDataset",
     "Problem",
     "Steps",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from understudy.cli import chain, events, look, proof  # noqa: F401 - each module adds its verbs to the app
+from understudy.cli import chain, events, look, proof, service  # noqa: F401 - each module adds its verbs to the app
 from understudy.cli.app import app
 from understudy.cli.output import fail
 from understudy.core.errors import ConfigError, StoreError, UnderstudyError
@@ -28,6 +28,8 @@ VERBS = [
     "report",
     "show",
     "plan",
+    "serve",
+    "key",
 ]
 app.registered_commands.sort(key=lambda command: VERBS.index(getattr(command.callback, "__name__", "")))
 

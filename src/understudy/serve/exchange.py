@@ -1,0 +1,115 @@
+"""One request and its answer at the ASGI border: read the body within its limits, send bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from starlette.types import Message, Receive, Scope, Send
+
+from understudy.serve.refusal import Refusal, refuse
+
+ONE = 256 * 1024  # bytes of a body with one request
+MANY = 4 * 1024 * 1024  # bytes of a body with a batch
+PATIENCE = 10.0  # seconds for a body to arrive
+
+JSON = b"application/json"
+# No answer is kept by a cache, taken for another type, framed, or signed with a server's name and version.
+COMMON: tuple[tuple[bytes, bytes], ...] = (
+    (b"server", b"understudy"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
+LAST = (b"connection", b"close")
+
+
+class Answer(NamedTuple):
+    """What goes back."""
+
+    body: bytes
+    status: int = 200
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Call:
+    """A request as far as it has been read: its headers, and who sent it."""
+
+    __slots__ = (
+        "authorization",
+        "caller",
+        "content_type",
+        "host",
+        "length",
+        "origin",
+        "peer",
+        "receive",
+        "scope",
+        "site",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope, self.receive = scope, receive
+        self.authorization = self.content_type = self.length = self.origin = self.host = self.site = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                self.authorization = value
+            elif name == b"content-type":
+                self.content_type = value
+            elif name == b"content-length":
+                self.length = value
+            elif name == b"host":
+                self.host = value
+            elif name == b"origin":
+                self.origin = value
+            elif name == b"sec-fetch-site":
+                self.site = value
+        self.caller = self.peer = (scope.get("client") or ("",))[0]
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body. Raises: Refusal for a wrong type, too many bytes (counted as they come), or too slow."""
+        kind = self.content_type
+        if kind != JSON and kind.partition(b";")[0].strip().lower() != JSON:
+            raise refuse(
+                415,
+                f"the content type is {kind[:80].decode('latin-1')!r}" if kind else "the request has no content type",
+                "Send Content-Type: application/json.",
+            )
+        if self.length and (len(self.length) > 12 or int(self.length) > limit):
+            raise _too_large(limit)
+        async with asyncio.timeout(PATIENCE):
+            message = await self.receive()
+            body = message.get("body", b"")
+            if not message.get("more_body"):
+                if len(body) > limit:
+                    raise _too_large(limit)
+                return body
+            return await self._rest(message, limit)
+
+    async def _rest(self, message: Message, limit: int) -> bytes:
+        parts, size = [], 0
+        while True:
+            if message["type"] == "http.disconnect":
+                raise refuse(400, "the connection was closed before the body was whole")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > limit:
+                raise _too_large(limit)
+            if not message.get("more_body"):
+                return b"".join(parts)
+            message = await self.receive()
+
+
+def _too_large(limit: int) -> Refusal:
+    refusal = refuse(413, f"the body is larger than {limit:,} bytes", "Send less, or a batch in parts.")
+    refusal.headers += (LAST,)  # what is left of the body is not read
+    return refusal
+
+
+async def reply(send: Send, answer: Answer, *, last: bool = False) -> None:
+    """Send an answer; ``last`` asks the client to use another connection for its next request."""
+    headers = [(b"content-type", answer.content_type), *COMMON, *answer.headers]
+    if last and LAST not in answer.headers:
+        headers.append(LAST)
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
