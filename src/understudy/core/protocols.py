@@ -120,6 +120,44 @@ class Learner(Protocol):
     def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet) -> Policy: ...
 
 
+class Learning(Protocol):
+    """What an online learner knows after n decisions: arrays that change in place, and JSON."""
+
+    @property
+    def seen(self) -> int:
+        """n, the decisions learned from."""
+        ...
+
+    def state(self) -> State:
+        """Everything ``resume`` needs to go on from here, bit for bit; arrays are copies."""
+        ...
+
+
+@runtime_checkable
+class OnlineLearner(Protocol):
+    """A learner that takes decisions as they come: ``learning = update(learning, steps)``, ``policy(learning)``.
+
+    What is known after n decisions depends on those decisions in their order, the settings and the seed, and not on
+    how they were cut into updates, nor on how often the learner was stopped, saved and resumed in between.
+    """
+
+    def init(self, problem: Problem, *, seed: int) -> Any:
+        """A Learning that has seen nothing; its policy is uniform."""
+        ...
+
+    def update(self, learning: Any, steps: Steps) -> Any:
+        """More decisions, oldest first. The Learning passed in is used up."""
+        ...
+
+    def policy(self, learning: Any) -> Policy:
+        """The policy of what is known now, with numbers of its own: later updates do not change it."""
+        ...
+
+    def resume(self, problem: Problem, state: State) -> Any:
+        """The Learning that gave this state. Raises StoreError if it is not one, or of other settings."""
+        ...
+
+
 @runtime_checkable
 class Estimator(Protocol):
     """A formula: terms per episode, and a smooth value of their means. A frozen dataclass of hyper-parameters."""

@@ -10,4 +10,9 @@ LEARNERS = {
     "lin_ts": "understudy.learners.lin_ts:LinTS",
     "bag": "understudy.learners.bag:Bagging",
     "floor": "understudy.learners.floor:Floor",
+    "neural": "understudy.learners.neural:Neural",
+    "forest_ts": "understudy.learners.forest_ts:ForestTS",
+    "online_linear": "understudy.learners.online_linear:OnlineLinear",
+    "online_neural": "understudy.learners.online_neural:OnlineNeural",
+    "vw": "understudy.learners.vw:VW",
 }

@@ -55,13 +55,13 @@ class Neural:
     hidden: tuple[int, ...] = (64, 64)
     steps: int = 600
     batch: int = 256
-    rate: float = 3e-3
+    rate: float = 1e-2
     penalty: float = 0.0
     loss: str = "cross_entropy"
     members: int = 1
     bootstrap: bool = True
     explore: str = "squarecb"
-    amount: float = 30.0
+    amount: float = 100.0
     growth: float = 0.5
     epsilon: float = 0.0
     signed_log: bool = True

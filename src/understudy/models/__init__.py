@@ -34,6 +34,7 @@ STATES = {
     "bag": "understudy.models.ensembles:Bag",
     "upper_bound": "understudy.models.optimism:UpperBound",
     "network": "understudy.models.network:Network",
+    "vw": "understudy.models.vw:VWPolicy",
 }
 
 
