@@ -56,7 +56,7 @@ def to_html(report: Report, pictures: tuple[Picture, ...]) -> str:
         report=report,
         policies=(*report.challengers, *(c for c in report.candidates if c.name == report.incumbent)),
         words=words.Words.of(report),
-        pictures=[_drawn(p) for p in pictures],
+        pictures=[drawn(p) for p in pictures],
         notes=NOTES,
         level=next((e.level for e in quoted if e), 0.95),
         estimators=[(name, words.ESTIMATORS[name]) for name in seen if name in words.ESTIMATORS],
@@ -67,7 +67,8 @@ def to_html(report: Report, pictures: tuple[Picture, ...]) -> str:
     )
 
 
-def _drawn(picture: Picture) -> Drawn:
+def drawn(picture: Picture) -> Drawn:
+    """Both sizes of a picture as inline SVG."""
     from markupsafe import Markup
 
     with canvas.style():

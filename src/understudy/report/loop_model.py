@@ -1,8 +1,8 @@
-"""What the report of a loop holds: curves, loops and changes of who is live, gathered elsewhere, computed nowhere here."""
+"""What the report of a loop holds: curves, turns and changes of who is live, computed elsewhere."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from understudy.core.evidence import Estimate, Lift
@@ -19,6 +19,7 @@ class Curve:
         role: ``arm`` is drawn in ink, ``oracle`` and ``constant`` as marks to compare with.
         at: decisions made when the point was reached, ascending.
         low, high: a band around the mean (an interval, or the spread over seeds); () = none.
+        overall: mean reward over everything, where it is known; an arm's stands in ``Arm.mean``.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Curve:
     mean: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    overall: float | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class LoopStory:
 
     Args:
         window: decisions that each point of a curve averages.
+        band: what the bands around curves are, in words.
         marks: oracle, best constant and others to compare with.
         names: policy id → what people call it, where they call it something.
         generated: microseconds since 1970 UTC; an argument, so that equal stories are equal bytes.
@@ -109,9 +112,10 @@ class LoopStory:
     arms: tuple[Arm, ...]
     generated: int
     window: int = 100
+    band: str = ""
     marks: tuple[Curve, ...] = ()
     subtitle: str = ""
-    names: dict[str, str] | None = None
+    names: dict[str, str] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
     code_version: str = ""
     seed: int | None = None

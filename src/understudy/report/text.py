@@ -41,26 +41,26 @@ def _printable(line: str) -> str:
 def to_markdown(report: Report) -> str:
     """The same for a pull request or a wiki; names from data cannot form markup."""
     spoken = Words.of(report)
-    lines = [f"# {_plain(words.headline(report))}", "", _plain(f"{report.title}. {report.subtitle}".strip(" .") + ".")]
-    lines += ["", *_table(_HEAD, (_glance(report, c, spoken) for c in report.challengers))]
+    lines = [f"# {plain(words.headline(report))}", "", plain(f"{report.title}. {report.subtitle}".strip(" .") + ".")]
+    lines += ["", *table(_HEAD, (_glance(report, c, spoken) for c in report.challengers))]
     for c in report.challengers:
-        lines += ["", f"## {_plain(c.name)}: {words.outcome(c).lower()}", ""]
-        lines.append(_plain(" ".join(words.story(report, c, spoken))))
+        lines += ["", f"## {plain(c.name)}: {words.outcome(c).lower()}", ""]
+        lines.append(plain(" ".join(words.story(report, c, spoken))))
         if c.verdict and c.verdict.checks:
             rows = (
                 ("✓" if k.passed else "✗", words.kind(k.name), *words.figures(c, k), k.why) for k in c.verdict.checks
             )
-            lines += ["", *_table(("", "Check", "Seen", "Threshold", "What it means"), rows)]
+            lines += ["", *table(("", "Check", "Seen", "Threshold", "What it means"), rows)]
         if report.values(c):
             rows = ((e.estimator, spoken.value(e), spoken.interval(e), words.count(e.ess), "; ".join(e.notes))
                     for e in report.values(c))  # fmt: skip
-            lines += ["", *_table(("Estimator", "Estimate", "Interval", "ESS", "Notes"), rows)]
-    lines += ["", "## Audit", "", _plain(_audit(report))]
+            lines += ["", *table(("Estimator", "Estimate", "Interval", "ESS", "Notes"), rows)]
+    lines += ["", "## Audit", "", plain(_audit(report))]
     lines += [
-        f"- {_plain(f'{f.name} ({f.severity}), {f.rows} rows: {f.effect} Cure: {f.cure}')}"
+        f"- {plain(f'{f.name} ({f.severity}), {f.rows} rows: {f.effect} Cure: {f.cure}')}"
         for f in report.findings or ()
     ]
-    lines += ["", _plain(f"Made {words.moment(report.generated)} by understudy {report.code_version}.")]
+    lines += ["", plain(f"Made {words.moment(report.generated)} by understudy {report.code_version}.")]
     return "\n".join(lines) + "\n"
 
 
@@ -97,15 +97,16 @@ def _columns(rows: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    return [_row(head), _row(("---",) * len(head)), *(_row(tuple(map(_plain, row))) for row in rows)]
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """The lines of a Markdown table."""
+    return [_row(head), _row(("---",) * len(head)), *(_row(tuple(map(plain, row))) for row in rows)]
 
 
 def _row(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """One line in which no character can start markup."""
     line = words.tidy(text)
     for ch in "\\`*_[]<>|#~":
