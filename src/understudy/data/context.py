@@ -13,7 +13,9 @@ from understudy.core.problem import Feature, Problem
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 _SAFE = FLOAT32_MAX**2  # a sum of squares up to here holds no number that ingest would find too large, and no NaN
-_PLAIN = frozenset({float}), frozenset({float, int}), frozenset({int})
+_NUMBER = (int, float)
+_PLAIN = frozenset(_NUMBER).issuperset
+_F32, _F64 = np.float32, np.float64
 
 
 class Coder:
@@ -34,6 +36,7 @@ class Coder:
         self._coders = [(feature.name, _coder(feature)) for feature in problem.features]
         numbers = all(feature.kind == "number" for feature in problem.features)
         self._pick = itemgetter(*self._features) if numbers and len(self._features) > 1 else None
+        self._floats = [float] * len(self._features)
 
     def row(self, context: Mapping[str, Any]) -> np.ndarray:
         """f32[1, d] of a context as it came in JSON. Raises: DataError with the feature as its field."""
@@ -42,13 +45,13 @@ class Coder:
                 values = self._pick(context)
             except KeyError:
                 return self._careful(context)
-            if set(map(type, values)) in _PLAIN:
+            if [*map(type, values)] == self._floats or _PLAIN(map(type, values)):  # a bool is of another type
                 try:
-                    row = np.array(values, np.float64)
+                    row = np.array(values, _F64)
                 except OverflowError:
                     return self._careful(context)
-                if row.dot(row) <= _SAFE:  # one pass instead of two comparisons per value
-                    return row.astype(np.float32).reshape(1, -1)
+                if row.dot(row) <= _SAFE:  # one call instead of two comparisons per value
+                    return row.astype(_F32)[None]
         return self._careful(context)
 
     def allowed(self, names: Sequence[str]) -> np.ndarray:
@@ -105,7 +108,7 @@ def _coder(feature: Feature) -> Callable[[Any], float]:
 
 def _number(feature: Feature) -> Callable[[Any], float]:
     def code(value: Any) -> float:
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if not isinstance(value, _NUMBER) or isinstance(value, bool):
             raise _wrong(feature, value)
         try:
             number = float(value)
@@ -120,7 +123,7 @@ def _number(feature: Feature) -> Callable[[Any], float]:
 
 def _boolean(feature: Feature) -> Callable[[Any], float]:
     def code(value: Any) -> float:
-        if not isinstance(value, int | float) or value not in (0, 1):
+        if not isinstance(value, _NUMBER) or value not in (0, 1):
             raise _wrong(feature, value)
         return float(value)
 

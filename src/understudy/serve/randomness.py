@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-
-from understudy.core.hashing import text_hash
+from hashlib import blake2b
 
 _GOLDEN, _MIX1, _MIX2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _WORD = 0xFFFFFFFFFFFFFFFF
@@ -16,7 +15,8 @@ def uniform(application: str, decision_id: str) -> float:
     The same in every process, and independent between applications. In whole numbers, because a row of one
     costs NumPy ten times as much.
     """
-    z = (text_hash(f"{application}\0{decision_id}") + _GOLDEN) & _WORD
+    name = blake2b(f"{application}\0{decision_id}".encode(), digest_size=8).digest()  # as core.hashing.text_hash
+    z = (int.from_bytes(name, "little") + _GOLDEN) & _WORD
     z = ((z ^ (z >> 30)) * _MIX1) & _WORD
     z = ((z ^ (z >> 27)) * _MIX2) & _WORD
     return ((z ^ (z >> 31)) >> 11) * 2.0**-53
