@@ -45,8 +45,8 @@ def save_policy(
     """
     folder, files = Path(folder), encode_policy(policy, problem=problem, extra=extra)
     folder.mkdir(parents=True, exist_ok=True)
-    written = _write(folder / WEIGHTS, files[WEIGHTS])
-    return _write(folder / HEAD, files[HEAD]), written
+    written = write_file(folder / WEIGHTS, files[WEIGHTS])
+    return write_file(folder / HEAD, files[HEAD]), written
 
 
 def encode_policy(policy: Policy, *, problem: Problem, extra: Mapping[str, Any] | None = None) -> dict[str, bytes]:
@@ -77,14 +77,14 @@ def load_policy(folder: str | Path) -> Policy:
 def read_policy(folder: str | Path) -> PolicyFile:
     """The policy in ``folder`` with its problem and notes. Raises StoreError if any byte is not as it was saved."""
     folder = Path(folder)
-    body = strict_json(_read(folder / HEAD, MAX_HEAD), str(folder / HEAD))
+    body = strict_json(read_file(folder / HEAD, MAX_HEAD), str(folder / HEAD))
     if not isinstance(body, dict) or set(body) != _KEYS | {"sha256"}:
         raise _bad(folder, "its keys are not those of a policy")
     if body["format"] != FORMAT:
         raise _bad(folder, f"its format is {body['format']!r}; this version reads {FORMAT}")
     if body.pop("sha256") != _digest(body):
         raise _bad(folder, "its checksum does not match its content")
-    weights = _read(folder / WEIGHTS)
+    weights = read_file(folder / WEIGHTS)
     if hashlib.sha256(weights).hexdigest() != body["weights_sha256"]:
         raise _bad(folder, f"{WEIGHTS} is not the file it was saved with")
     if not isinstance(body["kind"], str) or not isinstance(body["config"], dict) or not isinstance(body["extra"], dict):
@@ -106,7 +106,8 @@ def _digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(canonical(body)).hexdigest()
 
 
-def _write(path: Path, raw: bytes) -> Path:
+def write_file(path: Path, raw: bytes) -> Path:
+    """Replace a file whole or not at all, durably."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -120,7 +121,8 @@ def _write(path: Path, raw: bytes) -> Path:
     return path
 
 
-def _read(path: Path, limit: int | None = None) -> bytes:
+def read_file(path: Path, limit: int | None = None) -> bytes:
+    """A file of at most ``limit`` bytes. Raises StoreError if it cannot be read."""
     try:
         if limit is not None and path.stat().st_size > limit:
             raise _bad(path.parent, f"{path.name} is larger than {limit} bytes")
