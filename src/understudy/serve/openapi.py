@@ -92,7 +92,7 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     codes = {405, 500} | ({401, 403} if route.scope else set())
     if route.takes is not None:
         codes |= {*_BODY, *_WAIT, 404, 409, 507}
-    if route.path in ("/ready", "/policy/reload"):
+    if route.path in ("/ready", "/policy/reload", "/dashboard/data.json"):
         codes.add(503)
     for code in sorted(codes):
         said[str(code)] = {

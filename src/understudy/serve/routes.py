@@ -1,8 +1,4 @@
-"""Every path of the service, in one table: what it takes and gives, which scope it needs, who answers.
-
-The dashboard adds its pages to PAGES: ``Route("/", "GET", page, "read", gives=None)`` with a handler as in
-``handlers``: ``async def page(worker, call) -> Answer``.
-"""
+"""Every path of the service, in one table: what it takes and gives, which scope it needs, who answers."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ import msgspec
 
 from understudy.core.service import ActivateRequest, DecideReply, DecideRequest, Mode, RewardRequest
 from understudy.serve import handlers
+from understudy.serve.dashboard import pages
 from understudy.serve.exchange import Answer
 from understudy.serve.keys import Scope
 from understudy.serve.strict import MAX_BATCH
@@ -85,7 +82,10 @@ ROUTES: tuple[Route, ...] = (
     Route("/openapi.json", "GET", handlers.document, "read"),
 )
 
-PAGES: tuple[Route, ...] = ()
+PAGES: tuple[Route, ...] = (
+    Route("/", "GET", pages.page, None),
+    Route("/dashboard/data.json", "GET", pages.data, "read"),
+)
 
 SAID = {
     "/decide": "Take one decision.",
@@ -99,4 +99,6 @@ SAID = {
     "/policy": "Who acts, and since when.",
     "/policy/reload": "Look into the ledger now instead of within a quarter of a second.",
     "/openapi.json": "This document.",
+    "/": "The dashboard's page; its figures need a key where there are keys.",
+    "/dashboard/data.json": "The dashboard's figures, made at most once a second.",
 }
