@@ -23,7 +23,7 @@ Rule = Callable[[list[float], list[bool] | None], list[float]]
 
 def row_probs(policy: DiscretePolicy) -> RowProbs:
     """(context f32[1, d], allowed bool[1, k] or None) → k floats, exactly ``policy.probs(context, allowed)[0]``."""
-    if type(policy) is Explore and policy.rule in ("greedy", "epsilon_greedy", "squarecb"):
+    if type(policy) is Explore and policy.rule in _RULES:
         return _exploring(policy)
     if type(policy) is Uniform or type(policy) is Fixed:
         return _constant(policy, policy.k)
@@ -63,7 +63,7 @@ def _mixed(policy: Mixture) -> RowProbs:
 
 def _exploring(policy: Explore) -> RowProbs:
     values, plain = _row_values(policy.model), _plain(policy)
-    rule = {"greedy": _greedy, "epsilon_greedy": _greedy, "squarecb": _squarecb}[policy.rule](policy.amount)
+    rule = _RULES[policy.rule](policy.amount)
 
     def probs(context: np.ndarray, allowed: np.ndarray | None) -> list[float]:
         v = values(context).tolist()
@@ -107,6 +107,24 @@ def _squarecb(gamma: float) -> Rule:
         return [left if tops else x for x, tops in zip(p, best)]
 
     return rule
+
+
+def _softmax(strength: float) -> Rule:
+    """``explore.softmax`` of one row."""
+
+    def rule(v: list[float], ok: list[bool] | None) -> list[float]:
+        inside = strength * np.array(v)
+        if ok is not None:
+            inside[[not may for may in ok]] = -np.inf
+        inside -= np.maximum.reduce(inside)
+        weights = np.exp(inside)
+        weights /= np.add.reduce(weights)
+        return weights.tolist()
+
+    return rule
+
+
+_RULES = {"greedy": _greedy, "epsilon_greedy": _greedy, "squarecb": _squarecb, "softmax": _softmax}
 
 
 def _row_values(model: ValueModel) -> Row:
