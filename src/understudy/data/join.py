@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace as replaced
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,9 @@ from understudy.core.manifest import Manifest, Parent
 from understudy.core.problem import Problem
 from understudy.data.artifact import write_artifact
 from understudy.data.dataset import STEPS, ParquetDataset
-from understudy.data.join_sql import EARLY, JOINED, LATE, ORPHAN, WAITING, Query
-from understudy.data.log import DECISIONS, OUTCOMES, PROBLEM, Log, database, open_log, scratch, text
+from understudy.data.join_sql import EARLY, JOINED, LATE, ORPHAN, PAST, WAITING, Query
+from understudy.data.log import DECISIONS, OUTCOMES, PROBLEM, Log, database, scratch, text
+from understudy.data.segments import merge, open_segments
 from understudy.data.times import MICRO, duration, instant, iso
 
 LATE_FILE, ORPHANS_FILE, QUARANTINED_FILE = "late.parquet", "orphans.parquet", "quarantined.parquet"
@@ -25,11 +28,12 @@ PARQUET = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
 
 
 def join(
-    log: str | Path | Log,
+    logs: str | Path | Log | Sequence[str | Path | Log],
     *,
     window: str | float,
     backward: str | float = "2m",
     as_of: str | float | None = None,
+    after: str | float | None = None,
     to: str | Path | None = None,
     problem: Problem | None = None,
     replace: bool = False,
@@ -41,38 +45,43 @@ def join(
     rewarded at once: otherwise quick rewards would be over-represented.
 
     Args:
-        log: a log artifact, or its folder.
+        logs: a log artifact, or its folder; or several segments of one log, in whatever pieces it was exported: the
+            dataset is the one that the whole log would give.
         window, backward: durations, as seconds or text such as ``10m``, ``7d``.
         as_of: the moment up to which the log is known to be complete, ISO 8601 text or seconds; by default the
             newest time in the log (a log declared complete: that plus the window).
+        after: leave out decisions whose window had closed by then, as a dataset with that ``as_of`` holds them.
         to: folder of the artifact; None makes one that lives as long as the process.
         problem: the log's problem with another reward, range, default or aggregation; by default the log's own.
         replace: put the dataset in the place of another one.
 
     Returns:
-        The dataset. Its counts reconcile: decisions = steps + pending + quarantined, and
-        outcomes = joined + duplicates + late + early + orphans + waiting. Outcomes that did not count are kept in
-        late.parquet and orphans.parquet, mature decisions that may not be used in quarantined.parquet.
+        The dataset. Its counts reconcile: decisions = steps + pending + quarantined (+ past), and
+        outcomes = joined + duplicates + late + early + orphans + waiting (+ outcomes_past). Outcomes that did not
+        count are kept in late.parquet and orphans.parquet, mature decisions that may not be used in
+        quarantined.parquet. Of several segments ``repeated`` decisions and ``disputed`` outcomes were left out before.
 
     Raises:
         DataError: no decision is left.
     """
-    log = open_log(log)
-    chosen = _same_rows(log.problem, problem)
+    segments = open_segments(logs)
+    chosen = _same_rows(segments[0].problem, problem)
     span, before = duration(window), duration(backward, field="backward")
     if span == 0:
         raise ConfigError("window is 0, so no outcome could ever count", hint="Give a duration, such as 1h.")
-    until = _as_of(log, span) if as_of is None else instant(as_of, field="as_of")
+    until = _as_of(segments, span) if as_of is None else instant(as_of, field="as_of")
+    since = None if after is None else instant(after, field="after")
+    config = {"window": span / MICRO, "backward": before / MICRO, "as_of": until, "columns": _columns(segments)}
     manifest = Manifest(
         kind="dataset",
         problem_hash=chosen.hash,
-        parents=(Parent(id=log.manifest.id, kind="log"),),
-        config={"window": span / MICRO, "backward": before / MICRO, "as_of": until, "columns": _columns(log)},
+        parents=tuple(Parent(id=log.manifest.id, kind="log") for log in segments),
+        config=config if since is None else config | {"after": since},
         code_version=__version__,
     )
-    query = Query(chosen, text(log.folder / DECISIONS), text(log.folder / OUTCOMES), span, before, until)
+    query = Query(chosen, "", "", span, before, until, since)
     folder = scratch("data") if to is None else Path(to)
-    made = write_artifact(folder, manifest, lambda part: _fill(part, query, log.counts), replace=replace)
+    made = write_artifact(folder, manifest, lambda part: _fill(part, query, segments), replace=replace)
     return ParquetDataset(folder, made)
 
 
@@ -91,10 +100,10 @@ def _same_rows(logged: Problem, wanted: Problem | None) -> Problem:
     return wanted
 
 
-def _as_of(log: Log, window: int) -> int:
+def _as_of(segments: Sequence[Log], window: int) -> int:
     """The newest time in the log; where the log is complete, late enough for every window to have closed."""
-    newest = max(_newest(log.folder / name) for name in (DECISIONS, OUTCOMES))
-    return newest + window if log.manifest.config.get("complete") else newest
+    newest = max(_newest(log.folder / name) for log in segments for name in (DECISIONS, OUTCOMES))
+    return newest + window if all(log.manifest.config.get("complete") for log in segments) else newest
 
 
 def _newest(path: Path) -> int:
@@ -109,22 +118,24 @@ def _newest(path: Path) -> int:
         return max(int(batch.column(0).to_numpy().max()) for batch in batches if batch.num_rows)
 
 
-def _columns(log: Log) -> list[str]:
+def _columns(segments: Sequence[Log]) -> list[str]:
     """The optional columns that every decision of the log has."""
-    n = log.counts["decisions"]
-    return [name for name in ("allowed", "propensities", "propensity") if log.counts.get(f"with_{name}", 0) == n]
+    names = ("allowed", "propensities", "propensity")
+    return [n for n in names if all(log.counts.get(f"with_{n}", 0) == log.counts["decisions"] for log in segments)]
 
 
-def _fill(folder: Path, query: Query, logged: dict[str, int]) -> dict[str, int]:
+def _fill(folder: Path, query: Query, segments: Sequence[Log]) -> dict[str, int]:
     (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(query.problem)) + b"\n")
     sql = database(folder)
     try:
+        whole = merge(sql, segments, query.problem, folder / "whole")
+        query = replaced(query, decisions=text(whole.decisions), outcomes=text(whole.outcomes))
         sql.execute(query.hits()).fetchall()
         fates = dict(sql.sql("SELECT fate, count(*) FROM hits GROUP BY fate").fetchall())
         sql.execute(query.lost()).fetchall()
         _copy(sql, "SELECT * FROM lost WHERE fate <> 'orphan'", folder / LATE_FILE)
         _copy(sql, "SELECT * EXCLUDE (delay) FROM lost WHERE fate = 'orphan'", folder / ORPHANS_FILE)
-        mature = sql.sql(f"SELECT count(*) FROM {query.d} WHERE closes <= {query.as_of}").fetchall()[0][0]
+        mature, pending = _due(sql, query)
         steps = _copy(sql, query.dataset(sort=not query.problem.bandit), folder / STEPS)
         if not _in_order(folder / STEPS):  # the engine promises no order behind a join, though it keeps it
             steps = _copy(sql, query.dataset(sort=True), folder / STEPS)
@@ -132,18 +143,29 @@ def _fill(folder: Path, query: Query, logged: dict[str, int]) -> dict[str, int]:
         counts = _about(sql, folder / STEPS, query.problem.bandit)
     finally:
         sql.close()
-        shutil.rmtree(folder / "spill", ignore_errors=True)
+        for scrap in ("spill", "whole"):
+            shutil.rmtree(folder / scrap, ignore_errors=True)
+    n = whole.counts["decisions"]
     if not steps:
-        raise _nothing_left(query, logged, mature, faults)
+        raise _nothing_left(query, n, mature, faults)
     names = {JOINED: "joined", EARLY: "early", LATE: "late", ORPHAN: "orphans", WAITING: "waiting"}
+    if query.after is not None:
+        names[PAST] = "outcomes_past"
+        counts["past"] = n - mature - pending
     counts |= {name: fates.get(fate, 0) for fate, name in names.items()}
-    counts |= {"decisions": logged["decisions"], "outcomes": logged["outcomes"], "steps": steps}
-    counts |= {"duplicates": logged["outcomes"] - sum(fates.values()), "pending": logged["decisions"] - mature}
+    counts |= whole.counts | {"steps": steps, "pending": pending}
+    counts["duplicates"] = counts["outcomes"] - sum(fates.values())
     return counts | {"quarantined": mature - steps} | {f"quarantined.{reason}": n for reason, n in faults.items()}
 
 
 def _copy(sql: Any, query: str, path: Path) -> int:
     return sql.execute(f"COPY ({query}) TO '{text(path)}' {PARQUET}").fetchall()[0][0]
+
+
+def _due(sql: Any, query: Query) -> tuple[int, int]:
+    """How many decisions are due for the dataset, and how many have a window that is still open."""
+    counts = f"count(*) FILTER (WHERE {query.due}), count(*) FILTER (WHERE closes > {query.as_of})"
+    return sql.sql(f"SELECT {counts} FROM {query.d}").fetchall()[0]
 
 
 def _in_order(path: Path) -> bool:
@@ -178,8 +200,13 @@ def _faults(sql: Any, query: Query, folder: Path, expected: int) -> dict[str, in
     return dict(sql.sql(f"SELECT fault, count(*) FROM '{text(path)}' GROUP BY fault ORDER BY fault").fetchall())
 
 
-def _nothing_left(query: Query, logged: dict[str, int], mature: int, faults: dict[str, int]) -> DataError:
-    n = logged["decisions"]
+def _nothing_left(query: Query, n: int, mature: int, faults: dict[str, int]) -> DataError:
+    if not mature and query.after is not None:
+        return DataError(
+            f"the window of none of {n:,} decisions has closed after {iso(query.after)} and by {iso(query.as_of)}",
+            "There is nothing that an earlier dataset does not hold already.",
+            "Wait, or give a shorter window.",
+        )
     if not mature:
         return DataError(
             f"the window of none of {n:,} decisions has closed by {iso(query.as_of)}",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from understudy.core.problem import Problem, reward_names
 from understudy.data.schema import action_columns, quoted
 
-JOINED, EARLY, LATE, ORPHAN, WAITING = range(5)  # the fate of an outcome
+JOINED, EARLY, LATE, ORPHAN, WAITING, PAST = range(6)  # the fate of an outcome
 SLACK = 1e-9  # of the reward range: rounding of a sum, not a reward out of range
 
 
@@ -26,6 +26,12 @@ class Query:
     window: int
     backward: int
     as_of: int
+    after: int | None = None
+
+    @property
+    def due(self) -> str:
+        """True of a decision whose window has closed by now, and had not by ``after``."""
+        return f"closes <= {self.as_of}" + ("" if self.after is None else f" AND closes > {self.after}")
 
     @property
     def d(self) -> str:
@@ -41,13 +47,14 @@ class Query:
     def hits(self) -> str:
         """Every outcome once (the earliest of its copies, whose values are equal), with its decision and its fate."""
         name = "0" if len(self.problem.outcomes) == 1 else "any_value(name)"
+        past = "" if self.after is None else f"WHEN d.closes <= {self.after} THEN {PAST}"
         return f"""
 CREATE TEMP TABLE hits AS
 SELECT d.log_row, o.position, o.name, o.value, o.time - d.time AS delay,
        CASE WHEN d.time IS NULL THEN {ORPHAN}
             WHEN o.time - d.time >= {self.window} THEN {LATE}
             WHEN o.time - d.time <= -{self.backward} AND o.time < d.time THEN {EARLY}
-            WHEN d.closes > {self.as_of} THEN {WAITING}
+            WHEN d.closes > {self.as_of} THEN {WAITING} {past}
             ELSE {JOINED} END::UTINYINT AS fate
 FROM (SELECT key, dedup, min(file_row_number) AS position, {name} AS name, min(time) AS time, min(value) AS value
       FROM read_parquet('{self.outcomes}', file_row_number = true) GROUP BY key, dedup) AS o
@@ -84,7 +91,7 @@ FROM (SELECT * FROM hits WHERE fate = {JOINED}) AS h {" ".join(joins)} GROUP BY 
         return f"""
 (SELECT d.*, d.key AS decision, {names}, coalesce(s.arrived, 0)::INTEGER AS arrived, s.delay,
         {self.reward()} AS reward, {ends} AS terminated, false AS truncated
- FROM {self.d} AS d LEFT JOIN ({self.sums()}) AS s USING (log_row) WHERE closes <= {self.as_of})"""
+ FROM {self.d} AS d LEFT JOIN ({self.sums()}) AS s USING (log_row) WHERE {self.due})"""
 
     def dataset(self, *, sort: bool) -> str:
         """The rows of the dataset. A fault in one step sets its whole episode aside."""
