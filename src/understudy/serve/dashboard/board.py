@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from understudy.core.problem import Problem
 from understudy.data.eventlog import EventLog, Watermark, open_event_log
@@ -107,12 +108,13 @@ class Board:
     def _lag(self, window: Window, c: Columns) -> dict[str, Any]:
         """What was written and not yet put to use: not read here, not exported for the join, not rewarded."""
         assert self._log is not None
-        exported = self._chronicle.exported()
-        waiting = sum(max(0, seq - (exported or {}).get(part, 0)) for part, seq in self._mark.items())
-        first = [t for e in oldest(self._log, exported or {}, self._mark) if (t := window.moment(e.body)) is not None]
-        unrewarded = c.time[c.reward != c.reward]
+        exported, end = self._chronicle.exported(), self._log.end()
+        read = exported or {}
+        waiting = sum(max(0, seq - read.get(part, 0)) for part, seq in end.items())
+        first = [t for e in oldest(self._log, read, end) if (t := window.moment(e.body)) is not None]
+        unrewarded = c.time[np.isnan(c.reward)]
         return {
-            "written": self._log.counts()["events"], "behind": self._behind, "exported": exported is not None,
+            "written": sum(end.values()), "behind": self._behind, "exported": exported is not None,
             "waiting": waiting, "oldest": min(first, default=None), "unrewarded": len(unrewarded),
             "oldest_unrewarded": int(unrewarded[0]) if len(unrewarded) else None, "strays": window.strays,
         }  # fmt: skip

@@ -14,8 +14,9 @@ from understudy.core.evidence import Estimate, Lift, Verdict
 from understudy.core.manifest import Manifest
 from understudy.data.eventlog import Watermark
 from understudy.data.home import LOGGED, Home
+from understudy.data.journal import DONE
 from understudy.data.ledger import Promotion
-from understudy.data.ledger_tables import artifacts, looks, promotions, traffic, verdicts
+from understudy.data.ledger_tables import artifacts, experiments, journal, looks, promotions, traffic, verdicts
 from understudy.data.traffic import Direction
 
 ROWS = 200  # of each table that one reading takes
@@ -50,12 +51,18 @@ class Chronicle:
         }
 
     def exported(self) -> Watermark | None:
-        """How far the event log of this alias has been exported for the join; None if it never was."""
+        """How far the event log of this alias has been joined, or else exported; None if it never was."""
+        joined = (
+            sa.select(journal.c.body).join(experiments, experiments.c.id == journal.c.experiment)
+            .where(experiments.c.alias == self.alias, journal.c.workflow == "joining",
+                   journal.c.state == DONE["joining"])
+            .order_by(journal.c.id.desc()).limit(1)
+        )  # fmt: skip
         with self.home.ledger.read() as db:
-            for manifest, _ in _manifests(db, "log"):
-                if "to" in manifest.config and manifest.config.get("alias", self.alias) == self.alias:
-                    return dict(manifest.config["to"])
-        return None
+            body = db.execute(joined).scalar()
+            if body is not None:
+                return msgspec.json.decode(body)["upto"]
+            return next((dict(m.config["to"]) for m, _ in _manifests(db, "log") if "to" in m.config), None)
 
     def closes(self) -> float | None:
         """The window of the newest join, in seconds."""
