@@ -6,6 +6,7 @@ from understudy.core.registry import find, table
 from understudy.testing import check_learner
 
 LIGHT = {"trees": 5, "min_leaf": 3}
+SHORT = {"steps": 100, "batch": 32}
 VARIANTS = [
     ("direct", {"model": "logistic"}),
     ("direct", {"model": "trees", "options": {"rounds": 5}}),
@@ -23,6 +24,15 @@ VARIANTS = [
     ("lin_ts", {"shared": True, "signed_log": True}),
     ("bag", {"model": "forest", "options": LIGHT, "size": 3}),
     ("floor", {"base": "lin_ucb", "epsilon": 0.2}),
+    ("direct", {"options": {"signed_log": True, "quadratic": True}}),
+    ("lin_ucb", {"quadratic": True}),
+    ("neural", {"members": 3, "explore": "votes", "amount": 0.0, "growth": 0.0, "epsilon": 0.05} | SHORT),
+    ("neural", {"loss": "squared", "explore": "epsilon_greedy", "amount": 0.1, "growth": 0.0, "hidden": ()} | SHORT),
+    ("forest_ts", {"trees": 5, "pooled": False, "epsilon": 0.1}),
+    ("online_linear", {"explore": "votes", "amount": 0.0, "growth": 0.0, "quadratic": False, "draws": 9}),
+    ("vw", {"explore": "greedy"}),
+    ("vw", {"explore": "bag", "amount": 3, "adf": False}),
+    ("vw", {"explore": "regcbopt", "amount": 0.0, "quadratic": False}),
 ]
 
 

@@ -1,4 +1,4 @@
-"""A state in one file, replaced whole or not at all: what an online learner goes on from after its process was killed."""
+"""A state in one file, replaced whole or not at all: what a killed online learner goes on from."""
 
 from __future__ import annotations
 

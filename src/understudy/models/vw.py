@@ -49,9 +49,14 @@ class VWPolicy(Discrete):
     def probs(self, context: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
         """π(·|x), f64[n, k]. Raises DataError where VW's answer is not a pmf."""
         ok = explore.mask((len(context), self.k), allowed)
-        rows = zip(self.features(context), ok)
-        p = np.array([self._row(z, mask) for z, mask in rows], np.float64).reshape(-1, self.k)
-        return explore.by_weight(p, ok)
+        p: list[np.ndarray] = []
+        known: dict[bytes, np.ndarray] = {}  # equal rows are asked about once
+        for z, mask in zip(self.features(context), ok):
+            key = z.tobytes() + mask.tobytes()
+            if key not in known:
+                known[key] = self._row(z, mask)
+            p.append(known[key])
+        return explore.by_weight(np.array(p, np.float64).reshape(-1, self.k), ok)
 
     def _row(self, z: np.ndarray, ok: np.ndarray) -> np.ndarray:
         shown = np.flatnonzero(ok) if self.adf else np.arange(self.k)
