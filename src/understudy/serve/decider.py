@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,10 @@ TICKS = 5  # looks per deadline; a request that is found unfinished at TICKS - 2
 MOST = 256  # requests decided before their commit is asked for
 
 Write = Callable[[Sequence[Ticket]], None]  # makes what was decided durable, then answers
+
+
+class Abandoned(BaseException):
+    """Raised in a thread that nobody waits for any more, where it stands."""
 
 
 class Batch:
@@ -88,8 +93,11 @@ class Decider:
         self._watchdog.join(timeout)
 
     def _start(self) -> None:
-        thread = Thread(target=self._work, name="decider", daemon=True)
-        thread.start()
+        Thread(target=self._run, name="decider", daemon=True).start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(Abandoned):
+            self._work()
 
     def _work(self) -> None:
         me, going = current_thread(), True

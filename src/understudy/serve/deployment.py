@@ -75,7 +75,7 @@ def load_deployment(
     """The deployment that the ledger describes at this moment.
 
     Args:
-        problem: what is served; None takes it from the policies that act.
+        problem: what is served; None takes it from ``known``, or else from the policies that act.
         known: an earlier deployment: returned if it still holds, and its policies need not be read again.
     Raises: StoreError if a policy that should act is missing, damaged or made for another problem; ConfigError if
         nobody is live and no problem is given.
@@ -83,12 +83,12 @@ def load_deployment(
     place = home if isinstance(home, Home) else Home(home)
     promotion, direction = place.ledger.current(alias), Traffic(place.ledger).current(alias)
     version = (0 if promotion is None else promotion.version, direction.version)
-    if known is not None and known.version == version and problem in (None, known.problem):
+    problem = known.problem if problem is None and known is not None else problem  # what is served stays what it is
+    if known is not None and known.version == version and known.problem == problem:
         return known
     live = promotion.policy if promotion is not None and promotion.policy != LOGGED else None
     candidate = direction.candidate if direction.candidate not in (live, LOGGED) else None
     have = {actor.id: actor for actor in known.actors} if known is not None else {}
-    coder = known.coder if known is not None and problem in (None, known.problem) else None
     actors: dict[str, Actor] = {}
     for id in filter(None, (live, candidate)):
         actors[id], found = (have[id], known.problem) if known is not None and id in have else _read(place, id)
@@ -101,7 +101,6 @@ def load_deployment(
                 "Train it again on a dataset of the problem that is served.",
                 field=id,
             )
-    problem = problem or (known.problem if known is not None else None)
     if problem is None:
         raise ConfigError(
             f"nobody is live under {alias!r} and no problem is given",
@@ -111,7 +110,7 @@ def load_deployment(
         )
     mode = "live" if direction.mode in ("canary", "shadow") and candidate is None else direction.mode
     return Deployment(
-        coder if coder is not None and coder.problem == problem else Coder(problem),
+        known.coder if known is not None and known.problem == problem else Coder(problem),
         actors[live] if live else Actor(UNIFORM, Uniform(problem.actions.k)),
         actors[candidate] if candidate else None,
         mode,

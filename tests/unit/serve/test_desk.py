@@ -1,0 +1,377 @@
+"""The desk: durable before answered, once per id, never late because a policy is, and one deployment at a time."""
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from understudy.core.errors import ConfigError, DataError, StoreError
+from understudy.core.problem import ActionSpace, Feature, OutcomeSpec, Problem
+from understudy.core.service import ActivateRequest, DecideRequest, Logged, RewardRequest, Service
+from understudy.data.eventlog import LogDown, open_event_log
+from understudy.data.home import Home
+from understudy.data.traffic import Direction, Traffic
+from understudy.models.policies import Discrete, Fixed, Uniform
+from understudy.models.policy_file import HEAD, save_policy
+from understudy.serve.deployment import Actor, load_deployment, policy_of
+from understudy.serve.desk import Desk
+from understudy.serve.engine import replay
+from understudy.serve.local import LocalService
+from understudy.serve.tickets import Conflict
+
+PROBLEM = Problem(features=(Feature(name="x"), Feature(name="y")), actions=ActionSpace(names=("a", "b", "c")))
+OTHER = Problem(features=(Feature(name="x"),), actions=ActionSpace(names=("a", "b", "c")))
+CONTEXT = {"x": 1.0, "y": 2.0}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """Policies bee (always b), cee (always c), even; bee is live."""
+    place = Home(tmp_path / "home")
+    for id, policy in (("bee", Fixed(3, 1)), ("cee", Fixed(3, 2)), ("even", Uniform(3))):
+        save_policy(policy, place.kept(id), problem=PROBLEM)
+    save_policy(Uniform(3), place.kept("other"), problem=OTHER)
+    place.ledger.install("production", "bee", time=1, reason="first")
+    return place
+
+
+def direct(home: Home, **direction) -> None:
+    Traffic(home.ledger).direct(Direction(alias="production", **direction))
+
+
+def ask(**more) -> DecideRequest:
+    return DecideRequest(**({"context": CONTEXT} | more))
+
+
+def events(home: Home, kind: str = "decision") -> list[bytes]:
+    log = open_event_log(home.log("production"), worker=None)
+    entries, _ = log.read({})
+    log.close()
+    return [entry.body for entry in entries if entry.kind == kind]
+
+
+# Who acts
+
+
+def test_what_the_ledger_says_is_what_acts(home):
+    """Nobody live: uniform. Then installed, canary, promoted over its own canary, rolled back: one value each."""
+    fresh = load_deployment(home, "new", PROBLEM)
+    assert (fresh.policy_id, fresh.mode, fresh.version) == ("uniform", "live", (0, 0))
+    with pytest.raises(ConfigError, match="nobody is live"):
+        load_deployment(home, "new")
+    home.ledger.install("new", "logged", time=1, reason="the log's own policy")
+    assert load_deployment(home, "new", PROBLEM).policy_id == "uniform"
+    first = load_deployment(home, "production")
+    assert (first.policy_id, first.version, first.problem) == ("bee", (1, 0), PROBLEM)
+    assert load_deployment(home, "production", known=first) is first
+    direct(home, mode="canary", candidate="cee", share=0.2)
+    canary = load_deployment(home, "production", known=first)
+    assert (canary.policy_id, canary.version, canary.mode) == ("bee+cee@0.2", (1, 1), "canary")
+    assert canary.incumbent is first.incumbent  # not read again
+    home.ledger.override("production", "cee", time=2, reason="test")
+    live = load_deployment(home, "production", known=canary)
+    assert (live.policy_id, live.mode, live.share, live.candidate) == ("cee", "live", 0.0, None)
+    home.ledger.rollback("production", time=3, reason="test")
+    assert load_deployment(home, "production").policy_id == "bee+cee@0.2"
+    direct(home, mode="apprentice")
+    assert load_deployment(home, "production").mode == "apprentice"
+
+
+def test_a_bad_policy_never_replaces_a_good_one(home):
+    """Damaged, missing, or made for another problem: whoever acts goes on, and it is said why."""
+    with LocalService(home.folder, "production", poll=0) as service:
+        for bad, why in (("other", "was made for problem"), ("missing", "cannot be read"), ("cee", "damaged")):
+            if bad == "cee":
+                head = home.kept("cee") / HEAD
+                head.write_bytes(head.read_bytes().replace(b'"action": 2', b'"action": 1'))
+            home.ledger.override("production", bad, time=2, reason="test")
+            with pytest.raises(StoreError, match=why):
+                service.desk.swap_now()
+            assert service.decide(ask()).policy_id == "bee"
+            assert why in service.status()["swap_fault"]
+        home.ledger.override("production", "even", time=3, reason="test")
+        assert service.desk.swap_now() and service.decide(ask()).policy_id == "even"
+        assert service.status()["swap_fault"] == "" and not service.desk.swap_now()
+
+
+def test_a_swap_is_seen_without_being_asked_for(home):
+    """The ledger is looked at four times a second."""
+    with LocalService(home.folder, "production") as service:
+        home.ledger.override("production", "even", time=2, reason="test")
+        until = time.monotonic() + 5
+        while service.status()["policy_id"] != "even" and time.monotonic() < until:
+            time.sleep(0.02)
+        assert service.status()["policy_id"] == "even" and service.status()["version"] == [2, 0]
+
+
+# Durable, once
+
+
+@pytest.mark.parametrize("deadline", [None, 1.0])
+def test_answers_are_in_the_log_and_outlive_the_service(home, deadline):
+    """What was answered stands in the log when a second service opens it, and repeats to the letter."""
+    with LocalService(home.folder, "production", deadline=deadline) as service:
+        assert isinstance(service, Service)
+        first = service.decide(ask(decision_id="d-1", unit_id="u", deferred=True))
+        batch = service.decide_batch([ask(), ask(), ask(decision_id="d-2")])
+        service.reward(RewardRequest(decision_id="d-1", value=0.5))
+        service.activate(ActivateRequest(decision_id="d-1"))
+        assert len(events(home)) == 4
+    with LocalService(home.folder, "production", deadline=deadline) as service:
+        home.ledger.override("production", "even", time=2, reason="test")
+        service.desk.swap_now()
+        assert (
+            service.decide(ask(decision_id="d-1", unit_id="u", deferred=True)) == first
+        )  # as it was, not as it would be
+        assert service.decide(ask(decision_id="d-2")) == batch[2]
+        service.reward(RewardRequest(decision_id="d-1", value=0.5))
+        service.activate(ActivateRequest(decision_id="d-1"))
+        counts = service.status()["counts"]
+        assert (counts["decisions"], counts["repeated"], counts["rewards"], counts["rewards_repeated"]) == (0, 2, 0, 1)
+    assert len(events(home)) == 4 and len(events(home, "outcome")) == len(events(home, "activation")) == 1
+    logged = msgspec.json.decode(events(home)[0], type=Logged)
+    assert (logged.unit_id, logged.deferred, logged.policy_id, logged.propensity) == ("u", True, "bee", 1.0)
+
+
+@pytest.mark.parametrize("deadline", [None, 1.0])
+def test_an_id_has_one_answer(home, deadline):
+    """Again: the same. With another question: refused, and the log keeps the first."""
+    with LocalService(home.folder, "production", deadline=deadline) as service:
+        service.decide(ask(decision_id="d-1", allowed=("a", "b")))
+        for other in (ask(decision_id="d-1"), ask(decision_id="d-1", allowed=("a", "b"), context={"x": 1.0, "y": 3.0})):
+            with pytest.raises(Conflict) as caught:
+                service.decide(other)
+            assert caught.value.field == "decision_id" and caught.value.kind == "conflict"
+        twice = service.decide_batch([ask(decision_id="d-2"), ask(decision_id="d-2")])
+        assert twice[0] == twice[1]
+    assert len(events(home)) == 2
+
+
+@pytest.mark.parametrize("deadline", [None, 1.0])
+def test_five_at_once_with_one_id(home, deadline):
+    """Whoever comes first is written down; all five are told the same."""
+    home.ledger.override("production", "even", time=2, reason="test")
+    with LocalService(home.folder, "production", deadline=deadline) as service, ThreadPoolExecutor(5) as pool:
+        for i in range(20):
+            barrier = threading.Barrier(5)
+            asked = [pool.submit(lambda b=barrier, i=i: (b.wait(), service.decide(ask(decision_id=f"d-{i}")))[1])
+                     for _ in range(5)]  # fmt: skip
+            assert len({msgspec.json.encode(one.result()) for one in asked}) == 1
+        assert service.status()["counts"]["decisions"] == 20 and service.status()["counts"]["repeated"] == 80
+    assert len(events(home)) == 20
+
+
+def test_a_batch_with_one_wrong_request_is_refused_whole(home):
+    """Nothing of it is decided or written."""
+    for deadline in (None, 1.0):
+        with LocalService(home.folder, "production", deadline=deadline) as service:
+            with pytest.raises(DataError):
+                service.decide_batch([ask(), ask(context={"x": 1.0})])
+            assert service.decide_batch([]) == []
+            with pytest.raises(DataError):
+                service.reward_batch([RewardRequest(decision_id="d", value=1), RewardRequest(decision_id="d", value=9)])
+    assert events(home) == events(home, "outcome") == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [({"value": float("nan")}, "value"), ({"value": float("inf")}, "value"), ({"value": 1.5}, "value"),
+     ({"value": -0.1}, "value"), ({"value": 1.0, "name": "clicks"}, "name"), ({"value": 1.0, "time": 5.0}, "time")],
+)  # fmt: skip
+def test_rewards_that_no_estimate_could_use_are_refused(home, request_, field):
+    """Not finite, outside the range, of no outcome, with a clock of its own."""
+    with LocalService(home.folder, "production") as service, pytest.raises(DataError) as caught:
+        service.reward(RewardRequest(decision_id="d", **request_))
+    assert caught.value.field == field
+
+
+def test_rewards_come_early_late_and_again(home):
+    """Before their decision; twice (once counted); the same id with another value is refused; sums may be in parts."""
+    problem = msgspec.structs.replace(PROBLEM, outcomes=(OutcomeSpec(name="reward", aggregate="sum"),))
+    save_policy(Fixed(3, 0), home.kept("sums"), problem=problem)
+    home.ledger.install("sums", "sums", time=1, reason="first")
+    with LocalService(home.folder, "sums") as service:
+        for _ in range(2):
+            service.reward_batch([RewardRequest(decision_id="early", value=7.0, outcome_id=f"o{i}") for i in range(3)])
+            service.reward(RewardRequest(decision_id="early", value=0.0))
+            service.reward(RewardRequest(decision_id="early", value=-0.0))
+        with pytest.raises(Conflict):
+            service.reward(RewardRequest(decision_id="early", value=8.0, outcome_id="o1"))
+        assert service.status()["counts"]["rewards"] == 4
+        service.reward(RewardRequest(decision_id="another", value=7.0, outcome_id="o1"))  # ids are the decision's own
+        assert service.status()["counts"]["rewards"] == 5
+
+
+def test_times_are_the_services_unless_it_is_a_simulation(home):
+    """A caller's clock is refused; in a simulation it is written down, for rewards and activations as well."""
+    with LocalService(home.folder, "production", clock=lambda: 42.0) as service:
+        with pytest.raises(DataError) as caught:
+            service.decide(ask(time=5.0))
+        assert caught.value.field == "time"
+        service.decide(ask())
+    with LocalService(home.folder, "production", client_times=True) as service:
+        service.decide(ask(time="2026-01-01T00:00:00Z"))
+        service.reward(RewardRequest(decision_id="d", value=1, time=9.0))
+        service.activate(ActivateRequest(decision_id="d", time=10.0))
+        with pytest.raises(DataError):
+            service.decide(ask(time="yesterday"))
+    assert [msgspec.json.decode(body)["time"] for body in events(home)] == [42.0, "2026-01-01T00:00:00Z"]
+    assert msgspec.json.decode(events(home, "outcome")[0])["time"] == 9.0
+    assert msgspec.json.decode(events(home, "activation")[0]) == {"decision_id": "d", "time": 10.0}
+
+
+def test_coroutines_are_answered_in_one_loop(home):
+    """500 at once: all durable, all right, in far fewer commits."""
+
+    async def all_at_once(desk: Desk) -> list:
+        wrong = asyncio.ensure_future(desk.decide_soon([ask(context={})]))
+        found = await asyncio.gather(*(desk.decide_soon([ask(decision_id=f"d-{i}")]) for i in range(500)))
+        await desk.reward_soon([RewardRequest(decision_id="d-1", value=1.0)])
+        await desk.activate_soon([ActivateRequest(decision_id="d-1")])
+        with pytest.raises(DataError):
+            await wrong
+        return [replies[0].decision_id for replies in found]
+
+    desk = Desk(home.folder, "production", deadline=1.0)
+    assert asyncio.run(all_at_once(desk)) == [f"d-{i}" for i in range(500)]
+    assert desk.figures()["decisions"] == 500 and desk.figures()["log_commits"] < 250
+    desk.close()
+    assert len(events(home)) == 500
+
+
+def test_a_closed_desk_says_so_and_loses_nothing(home):
+    """What was taken in before is answered; what comes after is refused."""
+    desk = Desk(home.folder, "production", deadline=1.0)
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(desk.decide, [ask(decision_id=f"d-{i}")]) for i in range(200)]
+        time.sleep(0.01)
+        started = time.monotonic()
+        desk.close()
+        assert time.monotonic() - started < 10
+        answered = [one.result()[0].decision_id for one in asked if one.exception() is None]
+        assert all(isinstance(one.exception(), LogDown) for one in asked if one.exception() is not None)
+    assert not desk.ready() and {msgspec.json.decode(body)["decision_id"] for body in events(home)} == set(answered)
+    desk.close()
+
+
+# A policy must not make anybody late
+
+
+class Slow(Discrete):
+    """Answers b, after a while, while ``slow`` is set; ``loops`` burns the processor instead of sleeping."""
+
+    def __init__(self, pause: float, loops: bool = False) -> None:
+        self.pause, self.loops, self.slow, self.asked = pause, loops, True, 0
+
+    def probs(self, context, allowed=None):
+        self.asked += 1
+        until = time.monotonic() + self.pause
+        while self.slow and time.monotonic() < until:
+            if not self.loops:
+                time.sleep(until - time.monotonic())
+        return np.array([[0.0, 1.0, 0.0]])
+
+
+@pytest.mark.parametrize("loops", [False, True])
+def test_a_policy_that_hangs_makes_nobody_late(home, loops):
+    """10 s asleep, or in a loop: every answer is the baseline's, within the deadline and a commit."""
+    slow = Slow(10.0, loops)
+    desk = Desk(home.folder, "production", poll=0)
+    desk.deployment = acting(desk, Actor("slow", slow))
+    took = []
+    with ThreadPoolExecutor(8) as pool:
+
+        def one(i: int) -> None:
+            started = time.monotonic()
+            (reply,) = desk.decide([ask(baseline="c", decision_id=f"d-{i}")])
+            took.append(time.monotonic() - started)
+            assert (reply.action, reply.propensity, reply.policy_id) == ("c", 1.0, "baseline")
+            assert reply.fallback in ("slow", "resting")
+
+        list(pool.map(one, range(300)))
+    lag = 0.05  # seconds for a commit and for waking up, on a machine that does other things as well
+    assert max(took) < 0.05 + lag and slow.asked == 1
+    status = desk.status()
+    assert status["abandoned"] == 1 and status["fallbacks"]["slow"] >= 1 and status["fallbacks"]["resting"] > 200
+    slow.slow = False
+    desk.close()
+    assert len(events(home)) == 300
+
+
+def acting(desk: Desk, actor: Actor):
+    from dataclasses import replace
+
+    return replace(desk.deployment, incumbent=actor)
+
+
+def test_after_its_rest_a_policy_that_is_well_again_acts(home):
+    """The breaker tries once the stuck thread has ended and the rest is over; a swap starts afresh at once."""
+    slow = Slow(0.4)
+    desk = Desk(home.folder, "production", poll=0)
+    desk.engine._rest = 0.2
+    desk.engine.renew()
+    desk.deployment = acting(desk, Actor("slow", slow))
+    assert desk.decide([ask()])[0].fallback == "slow"
+    assert desk.decide([ask()])[0].fallback == "resting"
+    slow.slow = False
+    until = time.monotonic() + 5
+    while (reply := desk.decide([ask()])[0]).fallback and time.monotonic() < until:
+        time.sleep(0.02)
+    assert (reply.policy_id, reply.action) == ("slow", "b")
+    desk.close()
+
+
+def test_a_slow_policy_loses_only_those_who_would_be_late(home):
+    """30 ms each: the first of a batch is answered by the policy, those behind it by the baseline in time."""
+    desk = Desk(home.folder, "production", poll=0, deadline=0.08)
+    desk.deployment = acting(desk, Actor("slow", Slow(0.03)))
+    with ThreadPoolExecutor(12) as pool:
+        replies = [reply for found in pool.map(lambda _: desk.decide([ask()]), range(48)) for reply in found]
+    reasons = {reply.fallback for reply in replies}
+    assert None in reasons and reasons & {"slow", "resting"}
+    desk.close()
+
+
+# Hot swaps
+
+
+def test_hot_swaps_under_load_lose_nothing_and_every_row_replays(home):
+    """Forty swaps while four threads ask: no request fails, each row is what its own policy says of it, bit for bit."""
+    desk, stop, failed = Desk(home.folder, "production", poll=0, deadline=1.0), threading.Event(), []
+
+    def load(worker: int) -> int:
+        n = 0
+        while not stop.is_set():
+            n += 1
+            try:
+                (reply,) = desk.decide([ask(context={"x": float(n), "y": 1}, decision_id=f"w{worker}-{n}")])
+                assert reply.fallback is None
+            except BaseException as error:
+                failed.append(error)
+        return n
+
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(load, worker) for worker in range(4)]
+        for i in range(40):
+            if i % 2:
+                direct(home, mode="canary", candidate="even", share=round(0.01 * (i + 1), 2))
+            else:
+                home.ledger.override("production", ("cee", "bee")[i // 2 % 2], time=i, reason="test")
+            assert desk.swap_now()
+            time.sleep(0.005)
+        stop.set()
+        asked = sum(one.result() for one in running)
+    assert failed == [] and desk.status()["counts"]["swaps"] == 40
+    desk.close()
+    rows, seen, get = events(home), set(), policy_of(home.folder)
+    assert len(rows) == asked
+    for body in rows:
+        logged = msgspec.json.decode(body, type=Logged)
+        seen.add(logged.policy_id)
+        assert msgspec.json.encode(replay(logged, get, PROBLEM)) == body
+    assert len(seen) > 5
