@@ -10,6 +10,7 @@ import fcntl
 import io
 import os
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -104,7 +105,11 @@ class Follower:
         current = home.ledger.current(alias)
         self.version, self.live = (0, None) if current is None else (current.version, current.policy)
         if (self.folder / SAVED).exists():
-            self._resume()
+            try:
+                self._resume()
+            except BaseException:
+                os.close(self._lock)
+                raise
 
     @property
     def seen(self) -> int:
@@ -195,7 +200,7 @@ class Follower:
             with np.load(path, allow_pickle=False) as file:
                 head = msgspec.json.decode(file["head"].tobytes())
                 arrays = {name[6:]: file[name] for name in file.files if name != "head"}
-        except (OSError, ValueError, KeyError, msgspec.DecodeError) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, msgspec.DecodeError) as error:
             raise StoreError(f"{path} cannot be read: {error}", hint="Delete it to learn from the start.") from error
         mine = msgspec.json.decode(canonical(self.recipe | {"seed": self.lesson.seed, "problem": self.problem.hash}))
         if {key: head[key] for key in mine} != mine:
