@@ -175,10 +175,9 @@ class Decider:
         self.abandoned += 1
         self._engine.last_fault = f"slower than {self._deadline:g} s"
         self._stuck.append((batch.thread, breaker))
-        # Ends a policy that loops in Python; one that waits elsewhere ends when it returns.
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(batch.thread.ident or 0), ctypes.py_object(SystemExit)
-        )
+        # Ends a policy that loops in Python, which would take turns with us; one that waits elsewhere ends with its wait.
+        ident = ctypes.c_ulong(batch.thread.ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(Abandoned))
         deployment = self._deployment()
         rest = batch.tickets[len(done) :]
         done += [(ticket, *self._made(ticket, deployment, "slow", batch)) for ticket in rest]
