@@ -21,7 +21,6 @@ from understudy.serve.dashboard.window import Columns, Window
 
 ROLLING = 100  # decisions that a point of the reward curve averages
 PER_POLL = 20_000  # events read for one answer; the rest waits for the next
-FRESH = 1.0  # seconds for which an answer is good for everybody who asks
 PART = 1_000  # events between two breaths
 
 
@@ -33,21 +32,22 @@ class Board:
         problem: asked for what is served: its actions, reward and units.
         log: folder or URL of the event log; None is the home's own.
         limit: decisions that figures are made of.
+        fresh: seconds for which an answer is good for everybody who asks.
         clock: microseconds since 1970 UTC.
     """
 
     def __init__(
         self, home: str | Path | Home, alias: str, problem: Callable[[], Problem], *, log: str | Path | None = None,
-        limit: int = 10_000, clock: Callable[[], int] = now,
+        limit: int = 10_000, fresh: float = 1.0, clock: Callable[[], int] = now,
     ) -> None:  # fmt: skip
         self.home, self.alias, self._problem = home if isinstance(home, Home) else Home(home), alias, problem
         self._place = self.home.log(alias) if log is None else log
-        self._limit, self._clock, self._lock = limit, clock, Lock()
+        self._limit, self._fresh, self._clock, self._lock = limit, fresh, clock, Lock()
         self._chronicle = Chronicle(self.home, alias)
         self._log: EventLog | None = None
         self._window: Window | None = None
         self._mark: Watermark = {}
-        self._behind = False
+        self._behind, self._taken = False, 0
         self._made: tuple[float, dict[str, Any]] | None = None
 
     def data(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Board:
         Raises: StoreError if ledger or event log cannot be read.
         """
         with self._lock:
-            if self._made is None or time.monotonic() - self._made[0] > FRESH:
+            if self._made is None or time.monotonic() - self._made[0] > self._fresh:
                 made = self._make()
                 self._made = time.monotonic(), made
             return self._made[1]
@@ -101,6 +101,7 @@ class Board:
             for entry in entries:
                 self._window.add(entry.kind, entry.body)
             left -= len(entries)
+            self._taken += len(entries)
             self._behind = len(entries) > 0
             time.sleep(0)
         return self._window
@@ -114,7 +115,7 @@ class Board:
         first = [t for e in oldest(self._log, read, end) if (t := window.moment(e.body)) is not None]
         unrewarded = c.time[np.isnan(c.reward)]
         return {
-            "written": sum(end.values()), "behind": self._behind, "exported": exported is not None,
+            "written": sum(end.values()), "read": self._taken, "behind": self._behind, "exported": exported is not None,
             "waiting": waiting, "oldest": min(first, default=None), "unrewarded": len(unrewarded),
             "oldest_unrewarded": int(unrewarded[0]) if len(unrewarded) else None, "strays": window.strays,
         }  # fmt: skip
