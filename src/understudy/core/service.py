@@ -12,7 +12,8 @@ from understudy.core.events import Decision, Scalar
 Mode = Literal["live", "canary", "shadow", "apprentice", "logging"]
 
 # Ids come from strangers: short, and of letters that neither a log nor a file name nor a terminal minds.
-Id = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_.:-]{1,128}$")]
+# The look-ahead is for Python, whose $ stands before a final line break too.
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,128}(?!\n)$")]
 
 
 class DecideRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
