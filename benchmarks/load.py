@@ -52,6 +52,13 @@ def decide_bodies(features: int, *, prefix: str = "load", seed: int = 0) -> Bodi
     return lambda i: f'{{"decision_id":"{prefix}-{i:08d}","context":{texts[i % 512]}}}'.encode()
 
 
+def row_bodies(features: int, *, seed: int = 0) -> Bodies:
+    """The same numbers as a table of one row, as MLflow wants them."""
+    contexts = np.random.default_rng(seed).standard_normal((512, features)).round(4).tolist()
+    texts = [json.dumps({"inputs": [row]}).encode() for row in contexts]
+    return lambda i: texts[i % 512]
+
+
 async def load(
     port: int,
     bodies: Bodies,
@@ -132,8 +139,9 @@ def main() -> None:
     parser.add_argument("--path", default="/decide")
     parser.add_argument("--prefix", default="load")
     parser.add_argument("--key")
+    parser.add_argument("--rows", action="store_true", help="bodies for MLflow")
     o = parser.parse_args()
-    bodies = decide_bodies(o.features, prefix=o.prefix)
+    bodies = row_bodies(o.features) if o.rows else decide_bodies(o.features, prefix=o.prefix)
     seen = asyncio.run(
         load(o.port, bodies, requests=o.requests, connections=o.connections, path=o.path, key=o.key, rate=o.rate)
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from time import perf_counter
+from typing import Any, NamedTuple
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -21,6 +22,9 @@ COMMON: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
 )
 LAST = (b"connection", b"close")
+_LATE = "the body did not arrive in time"
+
+Reading = dict[asyncio.Task[Any], float]  # whoever waits for a body, since when
 
 
 class Answer(NamedTuple):
@@ -43,13 +47,14 @@ class Call:
         "length",
         "origin",
         "peer",
+        "reading",
         "receive",
         "scope",
         "site",
     )
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.scope, self.receive = scope, receive
+    def __init__(self, scope: Scope, receive: Receive, reading: Reading) -> None:
+        self.scope, self.receive, self.reading = scope, receive, reading
         self.authorization = self.content_type = self.length = self.origin = self.host = self.site = b""
         for name, value in scope["headers"]:
             if name == b"authorization":
@@ -77,14 +82,25 @@ class Call:
             )
         if self.length and (len(self.length) > 12 or int(self.length) > limit):
             raise _too_large(limit)
-        async with asyncio.timeout(PATIENCE):
+        task = asyncio.current_task()
+        assert task is not None
+        self.reading[task] = perf_counter()
+        try:
             message = await self.receive()
             body = message.get("body", b"")
-            if not message.get("more_body"):
+            # The server says that there is more until it is asked in vain; the announced length knows better.
+            if not message.get("more_body") or (self.length and len(body) == int(self.length)):
                 if len(body) > limit:
                     raise _too_large(limit)
                 return body
             return await self._rest(message, limit)
+        except asyncio.CancelledError as error:
+            if error.args != (_LATE,):
+                raise
+            task.uncancel()
+            raise TimeoutError from None
+        finally:
+            del self.reading[task]
 
     async def _rest(self, message: Message, limit: int) -> bytes:
         parts, size = [], 0
@@ -98,6 +114,17 @@ class Call:
             if not message.get("more_body"):
                 return b"".join(parts)
             message = await self.receive()
+
+
+def hurry(reading: Reading, now: float) -> None:
+    """End the reading of bodies that have not arrived within PATIENCE: one look for all costs less than a timer each.
+
+    Args:
+        now: seconds of ``perf_counter``.
+    """
+    for task, since in list(reading.items()):
+        if now - since > PATIENCE:
+            task.cancel(_LATE)
 
 
 def _too_large(limit: int) -> Refusal:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from understudy.data.home import Home, now
 from understudy.data.traffic import Traffic
 from understudy.serve import openapi
 from understudy.serve.desk import Desk
+from understudy.serve.exchange import Reading, hurry
 from understudy.serve.guard import Guard
 from understudy.serve.metrics import Board, render
 from understudy.serve.refusal import refuse
@@ -25,7 +27,7 @@ MOST_WORKERS = 64
 _BEAT = 0.2  # seconds between looks at the keys, the disk and the figures
 _ROOM = 1 << 20  # bytes; with less the next commits of the event log will fail
 _PAUSE = 0.03  # seconds a refused caller waits for its 503: it then asks less often than it could
-_PAUSING = 512  # refused callers that wait; more are told at once
+_TOLD = 1_000  # refusals a second: the more callers wait for theirs the longer, so that work gets the time
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +65,7 @@ class Worker:
         self.guard = Guard(settings.home, settings.rate, now)
         self.desk = _desk(settings, index)
         self.draining = False
+        self.reading: Reading = {}
         self.in_flight, self.most = 0, settings.most
         self._pausing = 0
         self._seen: dict[str, int] = {}
@@ -88,12 +91,11 @@ class Worker:
     async def shed(self) -> None:
         """Refuse, for too much is being worked on. Raises: Refusal with 503, after a moment."""
         self.board.add("shed")
-        if self._pausing < _PAUSING:
-            self._pausing += 1
-            try:
-                await asyncio.sleep(_PAUSE)
-            finally:
-                self._pausing -= 1
+        self._pausing += 1
+        try:
+            await asyncio.sleep(max(_PAUSE, self._pausing / _TOLD))
+        finally:
+            self._pausing -= 1
         raise refuse(503, f"{self.most} requests are being worked on", "Ask again in a second.", retry_after=1)
 
     # What is said of it
@@ -165,6 +167,7 @@ class Worker:
             await asyncio.sleep(_BEAT)
             beat += 1
             self.guard.refresh()
+            hurry(self.reading, perf_counter())
             if beat % 5 == 0:
                 await self._count()
 
