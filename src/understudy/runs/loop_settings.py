@@ -21,7 +21,7 @@ from understudy.runs.settings import learner, parse_overrides
 from understudy.runs.simulate import make_env
 
 # The bet is a proof at any effective sample size; the larger defaults of a gate on its own would refuse a first batch.
-RULES = {"min_ess": 10.0, "min_matched": 10}
+RULES = {"min_ess": 5.0, "min_matched": 5}
 
 
 class LearnerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,6 +39,8 @@ class ClientSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         delivery: how outcomes find their way back; see ``runs.client.Delivery``.
         batch: decisions per request.
         seed: of contexts and rewards; None is the loop's own.
+        client_times: stamp events with simulated time, which the service must accept; otherwise the clock counts, and
+            each turn waits until the windows of its decisions have closed.
     """
 
     env: str
@@ -46,6 +48,7 @@ class ClientSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     delivery: dict[str, Any] = {}
     batch: int = 1
     seed: int | None = None
+    client_times: bool = True
 
 
 class Guardrail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,16 +60,18 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         alpha: chance that a policy which is not worse by more than that is ever rolled back.
         share: of the traffic that the previous policy keeps during the loop after a promotion. The next candidate
             waits for that loop; 0 relies on exploration and on the candidate's own share.
+        every: decisions between readings within a turn; 0 reads only when a turn is joined.
     """
 
     on: bool = True
     margin: float = 0.01
     alpha: float = 0.02
     share: float = 0.0
+    every: int = 1_000
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < 0.5 or not 0 <= self.share < 1 or not self.margin >= 0:
-            raise ValueError("a guardrail needs alpha in (0, 0.5), share in [0, 1) and margin ≥ 0")
+        if not 0 < self.alpha < 0.5 or not 0 <= self.share < 1 or not self.margin >= 0 or self.every < 0:
+            raise ValueError("a guardrail needs alpha in (0, 0.5), share in [0, 1), margin ≥ 0 and every ≥ 0")
 
 
 class LoopSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -203,3 +208,10 @@ def _put(into: dict[str, Any], path: list[str], value: Any) -> None:
     if not isinstance(inner, dict):
         raise ConfigError(f"{at!r} holds no settings that {'.'.join(rest)!r} could be one of", field=at)
     _put(inner, rest, value)
+
+
+def resolved_lines(made: LoopSettings) -> list[str]:
+    """Every setting as it would count, for a person."""
+    return [f"experiment: {made.id}"] + [
+        f"{name}: {value}" for name, value in msgspec.to_builtins(made).items() if name != "experiment"
+    ]
