@@ -25,10 +25,10 @@ EXPLORERS = ("greedy", "egreedy", "bag", "cover", "softmax", "regcb", "regcbopt"
 MAX_MODEL, MAX_BITS = 64 << 20, 24
 SLACK = 1e-4  # how far from 1 the sum of a pmf in float32 may be
 # What a model's header may ask of VW: how to learn and to explore, and nothing that reads or writes a file.
-_OPTIONS = frozenset({
-    "bag", "cb", "cb_adf", "cb_explore", "cb_explore_adf", "cb_max_cost", "cb_min_cost", "cb_type", "cover",
-    "csoaa_ldf", "csoaa_rank", "epsilon", "gamma_scale", "interactions", "lambda", "learning_rate", "mellowness",
-    "power_t", "quadratic", "random_seed", "regcb", "regcbopt", "softmax", "squarecb", "synthcover",
+_FLAGS = frozenset({"cb_adf", "cb_explore_adf", "csoaa_rank", "regcb", "regcbopt", "softmax", "squarecb", "synthcover"})
+_VALUED = frozenset({
+    "bag", "cb", "cb_explore", "cb_max_cost", "cb_min_cost", "cb_type", "cover", "csoaa_ldf", "epsilon", "gamma_scale",
+    "interactions", "lambda", "learning_rate", "mellowness", "power_t", "quadratic", "random_seed",
 })  # fmt: skip
 
 
@@ -147,7 +147,9 @@ def examine(model: bytes) -> None:
         raise bad(f"vw: the model's header is not readable: {error}") from error
     if mark != b"m" or bits > MAX_BITS or any(unused) or len(model) > MAX_MODEL or len(text) > 4096:
         raise bad("vw: the model's header is not one that we write")
-    for word in text.split():
-        known = word[2:] in _OPTIONS if word.startswith("--") else re.fullmatch(r"[A-Za-z0-9.+-]+", word)
-        if not known:
-            raise bad(f"vw: the model asks for {word!r}, which a policy may not")
+    words = iter(text.split())
+    for word in words:
+        name = word.removeprefix("--") if word.startswith("--") else ""
+        value = next(words, "") if name in _VALUED else "1"  # a word that is no option's value names a file
+        if name not in _FLAGS | _VALUED or not re.fullmatch(r"[A-Za-z0-9.][A-Za-z0-9.+-]*", value):
+            raise bad(f"vw: the model asks for {word!r} {value!r}, which a policy may not")

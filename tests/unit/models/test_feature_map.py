@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from understudy.core.errors import DataError, StoreError
+from understudy.core.errors import ConfigError, DataError, StoreError
 from understudy.core.problem import ActionSpace, Feature, Problem
 from understudy.core.protocols import State
 from understudy.core.steps import bandit_steps
-from understudy.models.feature_map import FeatureMap, Moments, fit_feature_map
+from understudy.models.feature_map import FeatureMap, FittedFeature, Moments, fit_feature_map
 
 NAN = np.nan
 PROBLEM = Problem(
@@ -113,3 +113,35 @@ def test_nothing_to_fit_on_is_an_error() -> None:
     """No batch, no map."""
     with pytest.raises(DataError, match="no steps"):
         fit_feature_map(PROBLEM, [])
+
+
+def test_quadratic_by_hand() -> None:
+    """Inputs (2, 3) are followed by 2·2, 2·3, 3·3; names say which."""
+    columns = tuple(FittedFeature(kind="number", source=i, name=name) for i, name in enumerate("xy"))
+    quadratic = FeatureMap(columns, quadratic=True)
+    assert quadratic(np.array([[2, 3]], np.float32)).tolist() == [[2, 3, 4, 6, 9]]
+    assert quadratic.names == ("x", "y", "x·x", "x·y", "y·y") and quadratic.width == 5
+    assert FeatureMap.from_state(quadratic.state()) == quadratic
+    fitted = fit_feature_map(PROBLEM, [steps_of(ROWS)], quadratic=True)
+    assert fitted.width == len(fitted.names) == fitted(ROWS).shape[1] == 7 + 28
+
+
+def test_a_plain_map_is_written_as_it_always_was() -> None:
+    """Policies saved before products existed are read, and plain ones keep their bytes."""
+    state = fit_feature_map(PROBLEM, [steps_of(ROWS)]).state()
+    assert set(state.config) == {"columns"} and not FeatureMap.from_state(state).quadratic
+    for wrong in (False, 1, "yes"):
+        with pytest.raises(StoreError):
+            FeatureMap.from_state(State(state.kind, state.config | {"quadratic": wrong}))
+
+
+def test_too_many_products_are_refused() -> None:
+    """In a fit, and in a file: 2,001 inputs would make two million more."""
+    wide = Problem(
+        features=(Feature(name="c", kind="category", values=tuple(map(str, range(2_001)))),), actions=PROBLEM.actions
+    )
+    with pytest.raises(ConfigError):
+        fit_feature_map(wide, [steps_of(np.zeros((2, 1), np.float32))], quadratic=True)
+    state = fit_feature_map(wide, [steps_of(np.zeros((2, 1), np.float32))]).state()
+    with pytest.raises(StoreError):
+        FeatureMap.from_state(State(state.kind, state.config | {"quadratic": True}))
