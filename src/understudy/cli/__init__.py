@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from understudy.cli import chain, events, look, proof, service  # noqa: F401 - each module adds its verbs to the app
+from understudy.cli import chain, client, events, look, proof, service  # noqa: F401 - each module adds its verbs to the app
 from understudy.cli.app import app
 from understudy.cli.output import fail
 from understudy.core.errors import ConfigError, StoreError, UnderstudyError
@@ -30,6 +30,14 @@ VERBS = [
     "plan",
     "serve",
     "key",
+    "start",
+    "loop",
+    "status",
+    "clean",
+    "why",
+    "replay",
+    "drive",
+    "learn",
 ]
 app.registered_commands.sort(key=lambda command: VERBS.index(getattr(command.callback, "__name__", "")))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from understudy.core.errors import ConfigError
+from understudy.core.errors import ConfigError, ExecutorError
 from understudy.core.problem import Problem
 from understudy.core.protocols import Environment, View
 from understudy.core.service import DecideReply, DecideRequest, RewardRequest, Service
@@ -19,6 +20,7 @@ from understudy.data.times import MICRO
 START = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z in microseconds; simulated time, so that equal seeds are equal
 INTERVAL = 10_000_000  # microseconds between decisions
 WINDOW = 100  # decisions in the rolling curve
+_LOOK = 0.001  # seconds between questions whether a learner is done
 _TOGETHER = 256  # rewards in one request
 SPREADS = ("fixed", "exponential", "lognormal")
 
@@ -67,6 +69,7 @@ class Parcel(NamedTuple):
     due: int  # microseconds since 1970 UTC
     order: int  # of sending off: settles which of those due at the same moment comes first
     request: RewardRequest
+    completes: bool  # whether its decision's reward is known once this has arrived
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ def drive(
     client_times: bool = True,
     waiting: Iterable[Parcel] = (),
     flush: bool = True,
-    after: Callable[[int], None] | None = None,
+    after: Callable[[int, int], None] | None = None,
 ) -> Driven:
     """Ask ``service`` for n decisions in ``env``, a bandit, and report their rewards when they are due.
 
@@ -169,7 +172,8 @@ def drive(
         client_times: stamp requests with simulated time, which the service must be running with; otherwise only the
             order of events is simulated.
         flush: send what is not yet due at the end, with the time at which it will be; otherwise it is returned.
-        after: is told after every request how many decisions were made and their due rewards reported; may wait.
+        after: is told after every request how many decisions were made, and of how many the reward has been reported;
+            may wait, as ``patience`` does.
     """
     if not env.problem.bandit:
         raise ConfigError("drive asks for decisions of bandits; this problem's horizon is not 1", field="horizon")
@@ -189,10 +193,38 @@ def drive(
         post.accept(numbers, times, outcomes)
         post.deliver(service, int(times[-1]) + interval)
         if after is not None:
-            after(asked)
+            after(asked, post.told)
     if flush:
         post.deliver(service, None)
     return seen.driven(post)
+
+
+def patience(service: Service, seconds: float = 30.0) -> Callable[[int, int], None]:
+    """An ``after`` that waits, whenever rewards were reported, until a learner has made another policy live.
+
+    Raises: ExecutorError if none has within ``seconds``.
+    """
+    last, known = _version(service), 0
+
+    def wait(asked: int, told: int) -> None:
+        nonlocal last, known
+        if told == known:
+            return
+        end = time.monotonic() + seconds
+        while (version := _version(service)) <= last:
+            if time.monotonic() > end:
+                raise ExecutorError(
+                    f"nobody has learned from {told - known} rewards within {seconds:g} s",
+                    hint="Does one follow this log? understudy learn LEARNER, with the same home and alias.",
+                )
+            time.sleep(_LOOK)
+        last, known = version, told
+
+    return wait
+
+
+def _version(service: Service) -> int:
+    return service.status()["version"][0]
 
 
 def _ask(service: Service, requests: list[DecideRequest]) -> Sequence[DecideReply]:
@@ -208,8 +240,8 @@ def _requests(
         allowed = [tuple(name for name, may in zip(names, row) if may) for row in view.allowed.tolist()]
     stamps = [None] * len(numbers) if times is None else (times / MICRO).tolist()
     return [
-        DecideRequest(context=context, allowed=may, decision_id=f"{prefix}-{i}", time=time)
-        for context, may, i, time in zip(contexts(problem, view.context), allowed, numbers.tolist(), stamps)
+        DecideRequest(context=context, allowed=may, decision_id=f"{prefix}-{i}", time=stamp)
+        for context, may, i, stamp in zip(contexts(problem, view.context), allowed, numbers.tolist(), stamps)
     ]
 
 
@@ -268,7 +300,7 @@ class _Post:
         parcels: list[Parcel],
     ) -> None:
         self.names, self.delivery, self.chance, self.prefix = problem.outcome_names, delivery, chance, prefix
-        self.client_times, self.parcels = client_times, parcels
+        self.client_times, self.parcels, self.told = client_times, parcels, 0
         self.sent = {"outcomes": 0, "duplicates": 0, "orphans": 0, "lost": 0}
         self.order = 1 + max((parcel.order for parcel in parcels), default=-1)
         heapq.heapify(self.parcels)
@@ -287,20 +319,23 @@ class _Post:
                 self._send("orphans", int(due[2][j]), f"{self.prefix}-nobody-{number}", values)
 
     def _send(self, what: str, due: int, id: str, values: np.ndarray) -> None:
-        for name, value in zip(self.names, values.tolist()):
-            if value == value:  # NaN was never measured
-                self.sent[what] += 1
-                if what != "lost":
-                    time = due / MICRO if self.client_times else None
-                    request = RewardRequest(decision_id=id, value=value, name=name, time=time)
-                    heapq.heappush(self.parcels, Parcel(due, self.order, request))
-                    self.order += 1
+        measured = [(name, value) for name, value in zip(self.names, values.tolist()) if value == value]  # not NaN
+        for left, (name, value) in enumerate(measured, start=1 - len(measured)):
+            self.sent[what] += 1
+            if what != "lost":
+                stamp = due / MICRO if self.client_times else None
+                request = RewardRequest(decision_id=id, value=value, name=name, time=stamp)
+                completes = what == "outcomes" and left == 0 and len(measured) == len(self.names)
+                heapq.heappush(self.parcels, Parcel(due, self.order, request, completes))
+                self.order += 1
 
     def deliver(self, service: Service, until: int | None) -> None:
         """Hand over what is due before ``until`` (None: all), the earliest first."""
         ready: list[RewardRequest] = []
         while self.parcels and (until is None or self.parcels[0].due < until):
-            ready.append(heapq.heappop(self.parcels).request)
+            parcel = heapq.heappop(self.parcels)
+            ready.append(parcel.request)
+            self.told += parcel.completes
         if len(ready) == 1:
             service.reward(ready[0])
         elif ready:

@@ -178,6 +178,22 @@ class Follower:
         partial.rename(self.folder / SAVED)
         self.saved = self.seen
 
+    def lines(self) -> list[str]:
+        """For a person."""
+        left = {"rewards out of range": self.pairing.out_of_range, "given up": self.pairing.given_up}
+        notes = "".join(f"; {count} {what}" for what, count in left.items() if count)
+        return [f"{self.seen} decisions learned{notes}", f"live: {self.live} (version {self.version})"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a machine."""
+        return {
+            "decisions": self.seen,
+            "policy": self.live,
+            "version": self.version,
+            "out_of_range": self.pairing.out_of_range,
+            "given_up": self.pairing.given_up,
+        }
+
     def close(self) -> None:
         """Save, and let another process follow."""
         self.save()
