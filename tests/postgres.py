@@ -67,18 +67,19 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture
 def postgres_url(postgres_server: str) -> str:
-    """The URL of an empty database."""
-    return fresh_database(postgres_server)
+    """The URL of an empty place on it."""
+    return fresh_schema(postgres_server)
 
 
-def fresh_database(url: str) -> str:
-    """The URL of a new, empty database on the same server."""
+def fresh_schema(url: str) -> str:
+    """The URL of a new, empty schema on the same server: as good as a database, and made in no time."""
     name = f"t{uuid4().hex}"
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as db:
-        db.execute(sa.text(f"CREATE DATABASE {name}"))
+        db.execute(sa.text(f"CREATE SCHEMA {name}"))
     engine.dispose()
-    return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+    place = sa.make_url(url).update_query_dict({"options": f"-csearch_path={name}"})
+    return place.render_as_string(hide_password=False)
 
 
 def _await(url: str, server: subprocess.Popen, home: Path) -> None:

@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy import event, exc
+from sqlalchemy import exc
 
 from understudy.core.errors import ConfigError, EvidenceError, StoreError
 from understudy.core.evidence import Verdict
 from understudy.core.manifest import Manifest
+from understudy.data.ledger_connection import connect, refusals
 from understudy.data.ledger_tables import artifacts, comparisons, looks, promotions, tables, verdicts
 
 _RETRIES = 20  # a writer that loses a race reads again and tries again; more losses than this are a fault
-_BUSY = 30_000  # milliseconds a writer waits for another one's transaction
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class Ledger:
     _engine: sa.Engine = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_engine", _connect(self.url))
+        object.__setattr__(self, "_engine", connect(self.url))
         self.write(tables.create_all)
 
     # Artifacts
@@ -298,14 +298,13 @@ class Ledger:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection to read with."""
-        with _faults(self.url), self._engine.connect() as db:
+        with refusals(self.url), self._engine.connect() as db:
             yield db
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run ``work`` in a transaction that is on the disk when this returns; a lost race starts it again."""
-        # SQLite's writers wait for each other; elsewhere a serializable transaction may have to start again.
         lost = (exc.IntegrityError,) if self._engine.name == "sqlite" else (exc.IntegrityError, exc.OperationalError)
-        with _faults(self.url):
+        with refusals(self.url):
             for attempt in range(_RETRIES):
                 try:
                     with self._engine.connect().execution_options(writes=True) as db, db.begin():
@@ -362,38 +361,3 @@ def _unproven(alias: str, policy: str, live: str | None, outcome: str | None) ->
         f"understudy gate RUN --on DATA --for {alias}",
         field=policy,
     )
-
-
-@contextmanager
-def _faults(url: str) -> Iterator[None]:
-    try:
-        yield
-    except exc.SQLAlchemyError as error:
-        cause = str(getattr(error, "orig", None) or error)
-        raise StoreError(f"the ledger at {sa.engine.make_url(url)!r} refused: {cause}") from error
-
-
-def _connect(url: str) -> sa.Engine:
-    try:
-        made = sa.create_engine(url, **({} if url.startswith("sqlite") else {"isolation_level": "SERIALIZABLE"}))
-    except (exc.ArgumentError, ModuleNotFoundError) as error:
-        raise ConfigError(
-            f"no ledger can be opened at {url!r}: {error}",
-            hint='Use sqlite:///FILE, or postgresql+psycopg://… after: pip install "understudy[postgres]"',
-        ) from error
-    if made.dialect.name == "sqlite":
-        event.listen(made, "connect", _durable)
-        event.listen(made, "begin", _begin)
-    return made
-
-
-def _durable(connection: Any, _: Any) -> None:
-    """An acknowledged commit survives a power cut; readers never block the writer. The driver begins nothing."""
-    connection.isolation_level = None
-    for pragma in (f"busy_timeout={_BUSY}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(db: sa.Connection) -> None:
-    """Writers take the lock before they read, so that what they decide on cannot change under them."""
-    db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get("writes") else "BEGIN")

@@ -108,12 +108,22 @@ journal = sa.Table(
     sa.UniqueConstraint("experiment", "workflow", "job", "number"),
 )
 
-# SQLite can forbid what no code here does; other databases grant INSERT and SELECT only.
+# The database itself forbids what no code here does.
+_REFUSE = "the ledger is append-only"
+_FUNCTION = (
+    "CREATE OR REPLACE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+    f"$$ BEGIN RAISE EXCEPTION '{_REFUSE}'; END $$"
+)
 for _table in tables.sorted_tables:
     for _verb in ("UPDATE", "DELETE"):
-        _name = f"{_table.name}_no_{_verb.lower()}"
         _text = (
-            f"CREATE TRIGGER IF NOT EXISTS {_name} BEFORE {_verb} ON {_table.name} "
-            "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+            f"CREATE TRIGGER IF NOT EXISTS {_table.name}_no_{_verb.lower()} BEFORE {_verb} ON {_table.name} "
+            f"BEGIN SELECT RAISE(ABORT, '{_REFUSE}'); END"
         )
         event.listen(_table, "after_create", sa.DDL(_text).execute_if(dialect="sqlite"))
+    _text = (
+        f"CREATE TRIGGER {_table.name}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {_table.name} "
+        "EXECUTE FUNCTION ledger_refuse()"
+    )
+    for _statement in (_FUNCTION, _text):
+        event.listen(_table, "after_create", sa.DDL(_statement).execute_if(dialect="postgresql"))

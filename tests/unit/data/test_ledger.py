@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing as mp
-import sqlite3
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import event
 
 from understudy.core.errors import ConfigError, EvidenceError, StoreError
 from understudy.core.evidence import Verdict
 from understudy.core.manifest import Manifest, Parent
 from understudy.data.ledger import Ledger
-
-
-@pytest.fixture
-def url(tmp_path) -> str:
-    return f"sqlite:///{tmp_path}/ledger.db"
 
 
 def look(ledger: Ledger, candidate: str, incumbent: str = "base", dataset: str = "d1", **changes):
@@ -139,19 +134,21 @@ def test_a_verdict_closes_its_own_look_once(url):
             ledger.record_verdict(target, verdict, time=3)
 
 
-def test_nothing_can_be_changed_or_removed(url, tmp_path):
+def test_nothing_can_be_changed_or_removed(url):
     """The database itself refuses UPDATE and DELETE on every table."""
     ledger = Ledger(url)
     shipped(ledger, "a")
     ledger.promote("live", "a", time=3)
     ledger.record_artifact(Manifest(kind="log", problem_hash="p"), "logs", time=1)
-    raw = sqlite3.connect(tmp_path / "ledger.db")
+    raw = sa.create_engine(url)
     for table in ("artifacts", "comparisons", "looks", "verdicts", "promotions"):
-        assert raw.execute(f"SELECT count(*) FROM {table}").fetchone()[0] > 0
+        with raw.connect() as db:
+            assert db.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one() > 0
         column = "id" if table in ("artifacts", "looks") else {"verdicts": "look"}.get(table, "alias")
         for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET {column} = {column}"):
-            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-                raw.execute(statement)
+            with pytest.raises(sa.exc.DatabaseError, match="append-only"), raw.begin() as db:
+                db.execute(sa.text(statement))
+    raw.dispose()
 
 
 def test_lineage_leads_back_to_the_log(url):
@@ -177,13 +174,14 @@ def test_a_url_nobody_understands_is_a_config_error():
         Ledger("nonsense://x")
 
 
-def test_a_database_that_refuses_is_a_store_error(tmp_path, url):
+def test_a_database_that_refuses_is_a_store_error(tmp_path):
     """No such folder, no database, a full disk: StoreError, and what was acknowledged stays."""
     with pytest.raises(StoreError, match="unable to open"):
         Ledger(f"sqlite:///{tmp_path}/nowhere/ledger.db")
     (tmp_path / "text.db").write_text("certainly no database" * 100)
     with pytest.raises(StoreError, match="not a database"):
         Ledger(f"sqlite:///{tmp_path}/text.db")
+    url = f"sqlite:///{tmp_path}/ledger.db"
     ledger = Ledger(url)
     look(ledger, "a")
 
@@ -239,6 +237,33 @@ def test_exactly_one_of_eight_concurrent_promotions_wins(url):
     assert len(winners) == 1
     assert ledger.current("live").policy == winners[0]
     assert len(ledger.history("live")) == 2
+
+
+def _roll_back(url: str, number: int, gate, results) -> None:
+    ledger = Ledger(url)
+    gate.wait()
+    try:
+        results.put((number, ledger.rollback("live", reason=f"by {number}", time=9).version))
+    except StoreError:
+        results.put((number, None))
+
+
+def test_exactly_one_of_eight_concurrent_rollbacks_wins(url):
+    """Eight processes roll the same promotion back: it is undone once, not eight times over."""
+    ledger = Ledger(url)
+    ledger.install("live", "base", time=0, reason="what ran before")
+    shipped(ledger, "a")
+    ledger.promote("live", "a", time=3)
+    context = mp.get_context("fork")
+    gate, results = context.Barrier(8), context.Queue()
+    writers = [context.Process(target=_roll_back, args=(url, i, gate, results)) for i in range(8)]
+    for writer in writers:
+        writer.start()
+    seen = [results.get(timeout=60) for _ in writers]
+    for writer in writers:
+        writer.join()
+    assert [version for _, version in seen if version is not None] == [3]
+    assert [item.policy for item in ledger.history("live")] == ["base", "a", "base"]
 
 
 def _announce(url: str, candidate: str, gate, results) -> None:
