@@ -25,6 +25,10 @@ To = Annotated[Path, typer.Option("--to", help="Folder of the artifact to write.
 On = Annotated[Path, typer.Option("--on", help="Dataset artifact, made by join.")]
 Home = Annotated[Path, typer.Option("--home", help="Folder of the ledger and of promoted policies.")]
 Settings = Annotated[list[str] | None, typer.Argument(help="Settings, each key=value.", show_default=False)]
+Experiment = Annotated[
+    str, typer.Option(help="Take the next step of this experiment, in place of the usual arguments.")
+]
+At = Annotated[str, typer.Option(help="With --experiment: which executor runs the stage.")]
 
 HOME = Path(".understudy")
 

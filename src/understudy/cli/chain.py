@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli.app import HOME, DryRun, Home, Json, On, Seed, Settings, To, app
+from understudy.cli.app import HOME, At, DryRun, Experiment, Home, Json, On, Seed, Settings, To, app
+from understudy.cli.hand import by_hand, need, refuse
 from understudy.cli.output import Said, already, say, working
 
 Runs = Annotated[list[str], typer.Argument(help="Policy artifacts, made by train.")]
@@ -16,12 +17,14 @@ Against = Annotated[str, typer.Option(help="The incumbent: logged, an alias such
 
 @app.command()
 def train(
-    learner: Annotated[str, typer.Argument(help="A registered learner: direct, ipw, lin_ucb, lin_ts, …")],
+    learner: Annotated[str, typer.Argument(help="A registered learner: direct, ipw, lin_ucb, lin_ts, …")] = "",
     settings: Settings = None,
     *,
-    on: On,
-    to: To,
+    on: Annotated[Path | None, typer.Option("--on", help="Dataset artifact, made by join.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Folder of the artifact to write.")] = None,
     slice: Annotated[str, typer.Option(help="Which slice to learn from: train, select, gate or all.")] = "train",
+    experiment: Experiment = "",
+    at: At = "local",
     home: Home = HOME,
     seed: Seed = 0,
     dry_run: DryRun = False,
@@ -34,22 +37,28 @@ def train(
     from understudy.runs.settings import parse_overrides, text_fields
     from understudy.runs.train import recipe, train
 
+    if experiment:
+        refuse(experiment, LEARNER=learner, SETTINGS=settings, on=on, to=to, dry_run=dry_run)
+        return by_hand("train", experiment, home, json, at=at)
+    learner, data, folder = need(LEARNER=learner, on=on, to=to)
     given = parse_overrides(settings or [], text=text_fields("learners", learner))
     if dry_run:
-        plan = recipe(learner, on, given, seed=seed, slice=slice).config
+        plan = recipe(learner, data, given, seed=seed, slice=slice).config
         return say(Said([f"{key}: {value}" for key, value in plan.items()], plan), json=json)
-    done = already(to)
+    done = already(folder)
     with working("learning"):
-        manifest = train(learner, on=on, to=to, settings=given, slice=slice, seed=seed, home=home)
+        manifest = train(learner, on=data, to=folder, settings=given, slice=slice, seed=seed, home=home)
     lines = [*done, f"{learner} learned from {manifest.counts['decisions']} decisions (slice {slice})"]
-    return say(Said(lines, {"id": manifest.id, "config": manifest.config}, str(to)), json=json)
+    return say(Said(lines, {"id": manifest.id, "config": manifest.config}, str(folder)), json=json)
 
 
 @app.command()
 def evaluate(
-    runs: Runs,
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Policy artifacts, made by train.", show_default=False)
+    ] = None,
     *,
-    on: On,
+    on: Annotated[Path | None, typer.Option("--on", help="Dataset artifact, made by join.")] = None,
     estimators: Annotated[str, typer.Option("--with", help="Estimators, comma-separated.")] = "ips,snips,dr",
     against: Against = "logged",
     by: Annotated[str, typer.Option(help="A feature to cut segments by.")] = "",
@@ -60,6 +69,8 @@ def evaluate(
     propensity: Annotated[str, typer.Option(help="logged, or estimate: fitted where the log has none.")] = "logged",
     doubt: Annotated[bool, typer.Option("--sensitivity", help="Also: what if propensities were wrong?")] = False,
     to: Annotated[Path | None, typer.Option("--to", help="Folder for the estimates artifact.")] = None,
+    experiment: Experiment = "",
+    at: At = "local",
     home: Home = HOME,
     seed: Seed = 0,
     json: Json = False,
@@ -71,10 +82,14 @@ def evaluate(
     from understudy.runs.assess import Assessment, assess, estimate_lines, split_names
     from understudy.runs.doubt import curve_lines, curves
 
+    if experiment:
+        refuse(experiment, RUNS=runs, on=on, to=to)
+        return by_hand("evaluate", experiment, home, json, at=at)
+    policies, data = need(RUNS=runs, on=on)
     how = Assessment(split_names(estimators), against, by or None, q, method, level, slice, seed, propensity)
     with working("estimating"):
-        estimates, path = assess(runs, on=on, how=how, home=home, to=to)
-    found = curves(runs, on=on, how=how) if doubt else ()
+        estimates, path = assess(policies, on=data, how=how, home=home, to=to)
+    found = curves(policies, on=data, how=how) if doubt else ()
     lines = estimate_lines(estimates) + curve_lines(found)
     say(Said(lines, {"estimates": estimates, "sensitivity": found}, str(path)), json=json)
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli.app import HOME, DryRun, Home, Json, Seed, Settings, To, app
+from understudy.cli.app import HOME, DryRun, Experiment, Home, Json, Seed, Settings, To, app
+from understudy.cli.hand import by_hand, need, refuse
 from understudy.cli.output import Said, already, say, working
 
 Sources = Annotated[list[Path], typer.Argument(help="Files: JSON lines, CSV or Parquet.")]
@@ -88,12 +89,16 @@ def ingest(
 
 @app.command()
 def join(
-    logs: Annotated[Path, typer.Argument(help="Log artifact, made by ingest.")],
+    logs: Annotated[Path | None, typer.Argument(help="Log artifact, made by ingest; none with --experiment.")] = None,
     *,
-    to: To,
-    window: Annotated[str, typer.Option(help="How long after a decision its outcomes count: 10m, 1h, 7d.")],
+    to: Annotated[Path | None, typer.Option("--to", help="Folder of the artifact to write.")] = None,
+    window: Annotated[str, typer.Option(help="How long after a decision its outcomes count: 10m, 1h, 7d.")] = "",
     backward: Annotated[str, typer.Option(help="How long before a decision an outcome may be stamped.")] = "2m",
     as_of: Annotated[str, typer.Option(help="The log is complete up to then (ISO 8601); default: its last time.")] = "",
+    experiment: Experiment = "",
+    train_share: Annotated[
+        float | None, typer.Option(help="With --experiment: the share of this turn to learn from before judging.")
+    ] = None,
     home: Home = HOME,
     dry_run: DryRun = False,
     json: Json = False,
@@ -104,7 +109,11 @@ def join(
     """
     from understudy.runs.bring import bring_together
 
-    folder, done = None if dry_run else to, already(to)
+    if experiment:
+        refuse(experiment, LOGS=logs, to=to, window=window, dry_run=dry_run)
+        return by_hand("join", experiment, home, json, train_share=train_share, as_of=as_of or None)
+    log, place, span = need(LOGS=logs, to=to, window=window)
+    folder, done = None if dry_run else place, already(place)
     with working("joining"):
-        brought = bring_together(logs, window=window, backward=backward, as_of=as_of or None, to=folder, home=home)
+        brought = bring_together(log, window=span, backward=backward, as_of=as_of or None, to=folder, home=home)
     say(Said([*done, *brought.lines], brought.data, str(folder or "")), json=json)

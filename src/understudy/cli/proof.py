@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli.app import HOME, Home, Json, On, Seed, Settings, app
+from understudy.cli.app import HOME, Experiment, Home, Json, On, Seed, Settings, app
+from understudy.cli.hand import by_hand, need, refuse
 from understudy.cli.output import VERDICT_CODES, Said, say, working
 
 Run = Annotated[str, typer.Argument(help="Policy artifact, made by train.")]
@@ -68,9 +69,10 @@ def gate(
 
 @app.command()
 def promote(
-    run: Run,
+    run: Annotated[str, typer.Argument(help="Policy artifact, made by train; none with --experiment.")] = "",
     *,
     to: Annotated[str, typer.Option("--to", help="Alias to point at the policy.")] = "production",
+    experiment: Experiment = "",
     home: Home = HOME,
     json: Json = False,
 ) -> None:
@@ -80,6 +82,10 @@ def promote(
     """
     from understudy.runs.prove import promote
 
+    if experiment:
+        refuse(experiment, RUN=run)
+        return by_hand("promote", experiment, home, json)
+    (run,) = need(RUN=run)
     promoted = promote(run, alias=to, home=home)
     say(Said([f"{to} is now {promoted['policy']}"], promoted, promoted["path"]), json=json)
 
