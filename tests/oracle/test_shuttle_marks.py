@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from understudy.core.registry import find
-from understudy.core.steps import concat
+from understudy.core.steps import bandit_steps, concat
 from understudy.data.dataset import MemoryDataset
 from understudy.envs.population import Population
 from understudy.envs.rollout import rollout
@@ -51,3 +51,32 @@ def test_the_batch_loop_beats_every_linear_mark(env: Population) -> None:
         parts.append(rollout(env, policy, 500, seed=batch))
     rewards = concat(parts).reward
     assert rewards.mean() > 0.90 and np.mean(rewards[-1_000:]) > 0.975
+
+
+def test_the_neural_batch_loop_reaches_the_marks(env: Population) -> None:
+    """Batches of 500, the first uniform: at least .925 in all and .988 over the last 1,000 (forest elsewhere: .923).
+
+    Five seeds average .933 and .995, the least .932; a perfect learner would earn .943.
+    """
+    learner = find("learners", "neural")()
+    parts = [rollout(env, Uniform(7), 500, seed=0)]
+    for batch in range(1, 15):
+        policy = learner.fit(MemoryDataset(env.problem, concat(parts)), seed=batch)
+        parts.append(rollout(env, policy, 500, seed=batch))
+    rewards = concat(parts).reward
+    assert rewards.mean() >= 0.925 and np.mean(rewards[-1_000:]) >= 0.988
+
+
+@pytest.mark.parametrize(("name", "least"), [("online_linear", 0.955), ("online_neural", 0.975)])
+def test_learning_from_every_event_reaches_the_marks(env: Population, name: str, least: float) -> None:
+    """A policy for each of 7,500 decisions, each learned from before the next is made."""
+    learner, choices = find("learners", name)(), np.random.default_rng(1)
+    view, learning = env.reset(np.random.default_rng(0), 1), find("learners", name)().init(env.problem, seed=0)
+    earned = 0.0
+    for _ in range(7_500):
+        action, propensity = learner.policy(learning).act(view.context, choices)
+        following, feedback = env.step(action)
+        steps = bandit_steps(view.context, action, feedback.reward, propensity)
+        learning, view = learner.update(learning, steps), following
+        earned += float(feedback.reward[0])
+    assert earned / 7_500 >= least
