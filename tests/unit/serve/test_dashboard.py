@@ -163,7 +163,7 @@ def told_of(window: Window) -> dict:
 
 
 def test_honest_propensities_are_not_doubted_and_false_ones_are() -> None:
-    """100 honest windows, each wrongly doubted less than once in 1,000: none is (false alarm ≤ 0.2). 10 that lie: all."""
+    """100 honest windows: none is doubted (false alarm of this test ≤ 0.2 by the bounds). 10 that lie: all are."""
     honest = [told_of(drawn(300, seed)) for seed in range(100)]
     assert all(t["weight"]["p"] >= 0.001 and t["agreement"]["p"] >= 0.001 for t in honest)
     assert np.mean([t["weight"]["mean"] for t in honest]) == pytest.approx(1, abs=0.04)

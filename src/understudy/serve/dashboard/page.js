@@ -16,8 +16,8 @@ const at = id => document.getElementById(id);
 const known = value => value !== null && value !== undefined && Number.isFinite(value);
 const figure = (value, places = 3) => known(value) ? value.toFixed(places).replace("-", "−") : "–";
 const signed = (value, places = 4) => known(value) ? (value > 0 ? "+" : "") + figure(value, places) : "–";
-const percent = value => !known(value) ? "–" : value === 0 || value >= 0.0995 ? (100 * value).toFixed(value > 0 && value < 1 ? 1 : 0) + " %"
-  : value >= 0.0005 ? (100 * value).toFixed(2) + " %" : "< 0.05 %";
+const percent = value => !known(value) ? "–" : value === 0 || value === 1 ? `${100 * value} %` : value < 0.0005 ? "< 0.05 %"
+  : (100 * value).toFixed(value < 0.00995 ? 2 : 1) + " %";
 const level = value => parseFloat((100 * value).toPrecision(4)) + " %";
 const count = value => known(value) ? value.toLocaleString("en-US") : "–";
 const short = id => !id ? "nobody" : id.length > 12 ? id.slice(0, 8) : id;
@@ -335,12 +335,14 @@ function pulse(words, late) {
 }
 
 async function ask() {
+  const used = key;
   try {
-    const reply = await fetch("dashboard/data.json", {headers: key ? {authorization: `Bearer ${key}`} : {}, cache: "no-store"});
+    const reply = await fetch("dashboard/data.json", {headers: used ? {authorization: `Bearer ${used}`} : {}, cache: "no-store"});
+    if (used !== key) return; // another key was given meanwhile, and is being asked with
     if (reply.status === 401 || reply.status === 403) {
       at("door").hidden = false;
       at("figures").hidden = true;
-      pulse(key ? "this key may not read" : "a key is needed", true);
+      pulse(used ? "this key may not read" : "a key is needed", true);
       key = "";
       return;
     }
