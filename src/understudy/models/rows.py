@@ -19,6 +19,7 @@ RowProbs = Callable[[np.ndarray, np.ndarray | None], list[float]]
 Row = Callable[[np.ndarray], np.ndarray]
 _F32, _F64 = np.float32, np.float64
 Rule = Callable[[list[float], list[bool] | None], list[float]]
+_FEW = 1 << 16  # coefficients whose products take well under a millisecond
 
 
 def row_probs(policy: DiscretePolicy) -> RowProbs:
@@ -30,6 +31,15 @@ def row_probs(policy: DiscretePolicy) -> RowProbs:
     if type(policy) is Mixture:
         return _mixed(policy)
     return _plain(policy)
+
+
+def prompt(policy: DiscretePolicy) -> bool:
+    """Whether a row takes a fixed number of operations, and few: nothing there can wait, loop or hang."""
+    if type(policy) is Mixture:
+        return all(prompt(part) for part in policy.policies)
+    if type(policy) is Explore and type(policy.model) is LinearModel:
+        return policy.rule in _RULES and policy.model.coef.size <= _FEW
+    return type(policy) is Uniform or type(policy) is Fixed
 
 
 def _plain(policy: DiscretePolicy) -> RowProbs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from understudy.data.home import LOGGED, Home
 from understudy.data.traffic import Traffic
 from understudy.models.policies import Uniform
 from understudy.models.policy_file import read_policy
-from understudy.models.rows import row_probs
+from understudy.models.rows import prompt, row_probs
 
 UNIFORM = "uniform"  # the id of whoever acts while nobody is live
 
@@ -63,6 +64,11 @@ class Deployment:
     @property
     def problem(self) -> Problem:
         return self.coder.problem
+
+    @cached_property
+    def prompt(self) -> bool:
+        """Whether nobody who is asked can take long, so that nobody has to watch."""
+        return all(prompt(actor.policy) for actor in self.actors)
 
     @property
     def actors(self) -> tuple[Actor, ...]:

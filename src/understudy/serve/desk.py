@@ -21,13 +21,14 @@ from understudy.data.eventlog import GroupCommit, Record, open_event_log
 from understudy.data.home import Home
 from understudy.data.times import instant
 from understudy.serve.decider import Decider
-from understudy.serve.deployment import load_deployment
+from understudy.serve.deployment import Deployment, load_deployment
 from understudy.serve.engine import Engine
 from understudy.serve.outcomes import activation_record, outcome_record
-from understudy.serve.tickets import Conflict, Ticket, Wakers
+from understudy.serve.tickets import Conflict, Ticket, Wakers, reply
 
 DEADLINE = 0.05  # seconds within which the baseline answers if the policy does not
 POLL = 0.25  # seconds between looks at the ledger
+_FEW = 16  # requests that may be decided where others wait to be read
 RETRY = 5.0  # seconds before a policy that could not be loaded is tried again
 
 _encode = msgspec.json.Encoder().encode
@@ -93,25 +94,49 @@ class Desk:
         """Decisions that are durable, all or none. Blocks. Raises: DataError, Conflict, StoreError."""
         return self._enter(requests, Future()).result()
 
-    def decide_soon(self, requests: Sequence[DecideRequest]) -> asyncio.Future[list[DecideReply]]:
-        """The same for a coroutine, to be awaited in the running loop; a loop is woken once for all that are ready."""
-        return self._enter(requests, asyncio.get_running_loop().create_future())
+    async def decide_soon(self, requests: Sequence[DecideRequest]) -> list[DecideReply]:
+        """The same for a coroutine; a loop is woken once for all that are ready.
+
+        A few requests to prompt policies are decided here and now: handing them to another thread costs more.
+        """
+        deployment = self.deployment
+        if len(requests) > _FEW or not deployment.prompt:
+            return await self._enter(requests, asyncio.get_running_loop().create_future())
+        ticket, records = self._decided(requests, deployment)
+        since, writing = time.monotonic(), self._group.write(records)
+        try:
+            stored = await writing
+        except UnderstudyError as error:
+            self._log_fault = (time.monotonic(), str(error))
+            raise
+        self._stands([ticket], records, since, stored)
+        if ticket.error is not None:
+            raise ticket.error
+        return [reply(one) for one in ticket.logged]
 
     def _enter(self, requests: Sequence[DecideRequest], future: Any) -> Any:
-        if self._client_times or any(request.time is not None for request in requests):
-            self._check_times(requests)
-        ticket = Ticket(requests, future)
         if self._decider is not None:
+            self._check_times(requests)
+            ticket = Ticket(requests, future)
             self._decider.submit(ticket)
             return future
-        deployment, now = self.deployment, self._clock()
-        ticket.logged = [self.engine.decide(request, deployment, now) for request in requests]
-        self._write([ticket])
+        ticket, records = self._decided(requests, self.deployment, future)
+        self._write([ticket], records)
         return future
 
-    def _write(self, tickets: Sequence[Ticket]) -> None:
+    def _decided(
+        self, requests: Sequence[DecideRequest], deployment: Deployment, future: Any = None
+    ) -> tuple[Ticket, list[Record]]:
+        """Decisions made in this thread, and what is to be written down."""
+        self._check_times(requests)
+        ticket, now = Ticket(requests, future), self._clock()
+        ticket.logged = [self.engine.decide(request, deployment, now) for request in requests]
+        return ticket, [_record(one) for one in ticket.logged]
+
+    def _write(self, tickets: Sequence[Ticket], records: Sequence[Record] | None = None) -> None:
         """Make decisions durable, then answer; called where they were decided."""
-        records = [Record("decision", one.decision_id, _encode(one)) for ticket in tickets for one in ticket.logged]
+        if records is None:
+            records = [_record(one) for ticket in tickets for one in ticket.logged]
         if not records:
             self._wakers.settle(tickets)
             return
@@ -123,20 +148,24 @@ class Desk:
 
     def _written(self, tickets: Sequence[Ticket], records: Sequence[Record], since: float, future: Future) -> None:
         """Answer what is durable now; in the log's thread."""
-        self._lag = time.monotonic() - since
         error = future.exception()
         if error is not None:
             self._log_fault = (time.monotonic(), str(error))
             self._refuse(tickets, error)
             return
-        self._log_fault = (0.0, "")
-        stored = future.result()
+        self._stands(tickets, records, since, future.result())
+        self._wakers.settle(tickets)
+
+    def _stands(
+        self, tickets: Sequence[Ticket], records: Sequence[Record], since: float, stored: Sequence[bytes | None]
+    ) -> None:
+        """Decisions are durable: count them, and let those that were known before say what they said."""
+        self._lag, self._log_fault = time.monotonic() - since, (0.0, "")
         known = len(stored) - stored.count(None)
         self._counts["decisions"] += len(stored) - known
         if known:
             self._counts["repeated"] += known
             _give_stored(tickets, records, stored)
-        self._wakers.settle(tickets)
 
     def _refuse(self, tickets: Sequence[Ticket], error: BaseException) -> None:
         for ticket in tickets:
@@ -295,6 +324,10 @@ class Desk:
 
 
 COUNTS = ("decisions", "repeated", "rewards", "rewards_repeated", "activations", "swaps")
+
+
+def _record(logged: Logged) -> Record:
+    return Record("decision", logged.decision_id, _encode(logged))
 
 
 def _give_stored(tickets: Sequence[Ticket], records: Sequence[Record], stored: Sequence[bytes | None]) -> None:
