@@ -213,7 +213,8 @@ class _Supervisor:
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.wait()
-        return 0 if all(worker.returncode == 0 for worker in self._workers) else 1
+        # A worker that was only just being started again ends by the signal itself.
+        return 0 if all(worker.returncode in (0, -signal.SIGTERM) for worker in self._workers) else 1
 
 
 def main(told: str) -> int:
