@@ -130,9 +130,10 @@ def main() -> None:
                     flush=True,
                 )
             found[f"{mode}: {name}"] = entry
-    if not options.quick and not options.only:
-        target = HERE / "results" / "shuttle-learners.json"
-        target.write_text(json.dumps(found, indent=1) + "\n")
+    target = HERE / "results" / "shuttle-learners.json"
+    if not options.quick:
+        before = json.loads(target.read_text()) if target.exists() else {}
+        target.write_text(json.dumps(before | found, indent=1) + "\n")
     raise SystemExit(f"missed: {', '.join(missed)}" if missed and not options.quick else 0)
 
 

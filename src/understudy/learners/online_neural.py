@@ -172,12 +172,25 @@ class OnlineNeural:
         for own in rows:
             y = memory.reward[own].astype(np.float32)
             slopes = gradient(layers, learning.inputs[own], memory.action[own], y, self.loss == "cross_entropy")
-            slope = np.concatenate([part.ravel() for layer in slopes for part in layer])
             learning.turns += 1
-            learning.mean += (1 - DECAY1) * (slope - learning.mean)
-            learning.square += (1 - DECAY2) * (slope * slope - learning.square)
             rate = self.rate * np.sqrt(1 - DECAY2**learning.turns) / (1 - DECAY1**learning.turns)
-            learning.weights -= np.float32(rate) * learning.mean / (np.sqrt(learning.square) + np.float32(TINY))
+            _adam(learning, np.concatenate([part.ravel() for layer in slopes for part in layer]), rate)
+
+
+def _adam(learning: Replaying, slope: np.ndarray, rate: float) -> None:
+    """One step in place, without an array more than it needs; ``slope`` f32[P] is used up."""
+    step = slope - learning.mean
+    step *= 1 - DECAY1
+    learning.mean += step
+    slope *= slope
+    slope -= learning.square
+    slope *= 1 - DECAY2
+    learning.square += slope
+    np.sqrt(learning.square, out=step)
+    step += TINY
+    np.divide(learning.mean, step, out=step)
+    step *= rate
+    learning.weights -= step
 
 
 def _count(sizes: tuple[int, ...]) -> int:

@@ -62,7 +62,9 @@ def gradient(
     """
     inputs = [x]
     for w, b in layers[:-1]:
-        inputs.append(np.maximum(inputs[-1] @ w + b, 0))
+        hidden = inputs[-1] @ w
+        hidden += b
+        inputs.append(np.maximum(hidden, 0, out=hidden))
     w, b = layers[-1]
     rows = np.arange(len(y))
     score = (inputs[-1] @ w + b)[rows, action]
@@ -72,5 +74,6 @@ def gradient(
     for i in range(len(layers) - 1, -1, -1):
         slopes.append((inputs[i].T @ back, back.sum(0)))
         if i:
-            back = (back @ layers[i][0].T) * (inputs[i] > 0)
+            back = back @ layers[i][0].T
+            back *= inputs[i] > 0
     return slopes[::-1]
