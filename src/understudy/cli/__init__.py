@@ -5,7 +5,15 @@ from __future__ import annotations
 import os
 import sys
 
-from understudy.cli import chain, client, events, look, proof, service  # noqa: F401 - each module adds its verbs to the app
+from understudy.cli import (  # noqa: F401 - each module adds its verbs to the app
+    chain,
+    client,
+    events,
+    look,
+    loop,
+    proof,
+    service,
+)
 from understudy.cli.app import app
 from understudy.cli.output import fail
 from understudy.core.errors import ConfigError, StoreError, UnderstudyError

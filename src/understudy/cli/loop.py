@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from understudy.cli.app import HOME, DryRun, Home, Json, Settings, app
+from understudy.cli.app import HOME, DryRun, Home, Json, app
 from understudy.cli.output import Said, say, working
 
-File = Annotated[Path, typer.Argument(help="Settings of the loop: loop.yaml.")]
+Words = Annotated[
+    list[str] | None, typer.Argument(help="Settings file (default: loop.yaml), then key=value.", show_default=False)
+]
 Experiment = Annotated[str, typer.Option(help="Id of the experiment.")]
 Service = Annotated[str, typer.Option(help="URL of a running service; default: one in this process.")]
 Key = Annotated[str, typer.Option(envvar="UNDERSTUDY_KEY", help="Key for the service at that URL.")]
@@ -21,8 +22,7 @@ Log = Annotated[str, typer.Option(help="Folder or URL of the event log; default:
 
 @app.command()
 def start(
-    file: File = Path("loop.yaml"),
-    settings: Settings = None,
+    settings: Words = None,
     *,
     home: Home = HOME,
     dry_run: DryRun = False,
@@ -35,7 +35,7 @@ def start(
     from understudy.runs.experiment import start
     from understudy.runs.loop_settings import read_settings, resolved_lines
 
-    told = read_settings(file, settings or [])
+    told = read_settings(settings or [])
     if dry_run:
         return say(Said(resolved_lines(told), {"experiment": told.id, "settings": told}), json=json)
     with working("starting"):
@@ -45,8 +45,7 @@ def start(
 
 @app.command()
 def loop(
-    file: File = Path("loop.yaml"),
-    settings: Settings = None,
+    settings: Words = None,
     *,
     service: Service = "",
     key: Key = "",
@@ -62,7 +61,7 @@ def loop(
     from understudy.runs.loop import report, run_loop
     from understudy.runs.loop_settings import read_settings, resolved_lines
 
-    told = read_settings(file, settings or [])
+    told = read_settings(settings or [])
     if dry_run:
         return say(Said(resolved_lines(told), {"experiment": told.id, "settings": told}), json=json)
     with working("looping"), loop_service(told, home, service, key) as acting:

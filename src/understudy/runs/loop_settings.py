@@ -20,6 +20,8 @@ from understudy.runs.client import Delivery
 from understudy.runs.settings import learner, parse_overrides
 from understudy.runs.simulate import make_env
 
+FILE = "loop.yaml"  # read where no other file is named
+
 # The bet is a proof at any effective sample size; the larger defaults of a gate on its own would refuse a first batch.
 RULES = {"min_ess": 5.0, "min_matched": 5}
 
@@ -140,23 +142,32 @@ class LoopSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return {**self.rules, "alpha": self.alpha}
 
 
-def read_settings(path: str | Path, pairs: Sequence[str] = ()) -> LoopSettings:
+def read_settings(words: Sequence[str] = ()) -> LoopSettings:
     """Defaults < file < ``key=value``, where a dotted key reaches inside: ``learner.settings.model=forest``.
 
+    Args:
+        words: the settings file first, if there is one (else loop.yaml, if that exists), then settings.
     Raises: ConfigError names the file and the nearest key that exists.
     """
+    named = [word for word in words[:1] if "=" not in word]
+    path = Path(named[0]) if named else Path(FILE) if Path(FILE).exists() else None
+    found = {} if path is None else _read(path)
+    for key, value in parse_overrides(words[len(named) :]).items():
+        at, *rest = key.split(".")
+        _put(found, [at, *rest], value)
+    return settings(found, where=str(path or "these settings"))
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        found = msgspec.yaml.decode(Path(path).read_bytes())
+        found = msgspec.yaml.decode(path.read_bytes())
     except FileNotFoundError as error:
         raise ConfigError(f"there is no file {str(path)!r}", field=str(path)) from error
     except msgspec.MsgspecError as error:
         raise ConfigError(f"{path} is not YAML: {error}", field=str(path)) from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path} holds no settings", hint="It is a mapping such as: loops: 15", field=str(path))
-    for key, value in parse_overrides(pairs).items():
-        at, *rest = key.split(".")
-        _put(found, [at, *rest], value)
-    return settings(found, where=str(path))
+    return found
 
 
 def settings(given: Mapping[str, Any], where: str = "these settings") -> LoopSettings:
