@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 from pathlib import Path
 from time import perf_counter
@@ -77,6 +78,7 @@ class Worker:
 
     async def start(self) -> None:
         """Begin to look after keys and figures."""
+        gc.freeze()  # what is there now stays: looking at it again and again would take a fortieth of the time
         self._beat = asyncio.create_task(self._beats())
 
     async def close(self) -> None:
@@ -145,7 +147,10 @@ class Worker:
         """The OpenAPI document of the problem that is served."""
         problem = self.desk.problem
         if self._document[0] != problem.hash:
-            self._document = (problem.hash, openapi.document((*ROUTES, *PAGES), problem))
+            self._document = (
+                problem.hash,
+                openapi.document((*ROUTES, *PAGES), problem, client_times=self.settings.client_times),
+            )
         return self._document[1]
 
     async def figures(self) -> bytes:
