@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli.app import HOME, At, DryRun, Experiment, Home, Json, On, Seed, Settings, To, app
+from understudy.cli.app import HOME, At, DryRun, Experiment, Home, Json, Seed, Settings, To, app
 from understudy.cli.hand import by_hand, need, refuse
 from understudy.cli.output import Said, already, say, working
 
-Runs = Annotated[list[str], typer.Argument(help="Policy artifacts, made by train.")]
 Against = Annotated[str, typer.Option(help="The incumbent: logged, an alias such as production, or an artifact.")]
 
 
@@ -96,24 +95,36 @@ def evaluate(
 
 @app.command()
 def report(
-    runs: Runs,
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Policy artifacts, made by train.", show_default=False)
+    ] = None,
     *,
-    on: On,
+    on: Annotated[Path | None, typer.Option("--on", help="Dataset artifact, made by join.")] = None,
     to: To,
     against: Against = "logged",
     estimators: Annotated[str, typer.Option("--with", help="Estimators, comma-separated.")] = "ips,snips,dr",
+    experiment: Annotated[
+        list[str] | None, typer.Option(help="Tell what this loop earned instead; several are drawn together.")
+    ] = None,
     home: Home = HOME,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Write a self-contained HTML page: verdicts in plain words, estimates, overlap, audit, lineage.
+    """Write a self-contained HTML page: verdicts in plain words, estimates, overlap, audit, lineage; or a loop's story.
 
     Example: understudy report runs/trees runs/zero --on data --to report
     """
     from understudy.runs.assess import Assessment, split_names
     from understudy.runs.gather import write
+    from understudy.runs.story import write_story
 
-    how = Assessment(split_names(estimators), against, seed=seed)
     with working("writing the report"):
-        page = write(runs, on=on, how=how, home=home, to=to)
+        if experiment:
+            refuse(", ".join(experiment), RUNS=runs, on=on)
+            page = write_story(home, experiment, to=to)
+        else:
+            policies, data = need(RUNS=runs, on=on)
+            page = write(
+                policies, on=data, how=Assessment(split_names(estimators), against, seed=seed), home=home, to=to
+            )
     say(Said([], {"report": str(page)}, str(page)), json=json)

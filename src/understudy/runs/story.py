@@ -16,6 +16,7 @@ from understudy.data.home import Home, now
 from understudy.ops.intervals import clopper_pearson, jackknife_interval
 from understudy.report.loop import write_loop_report
 from understudy.report.loop_model import Arm, Change, Curve, LoopRow, LoopStory, Role
+from understudy.report.words import level
 from understudy.runs.client import WINDOW, Driven, joined
 from understudy.runs.course import Course, open_course
 from understudy.runs.loop import simulation
@@ -200,7 +201,7 @@ class _Anybody:
 
 def _said(course: Course) -> str:
     s = course.settings
-    return f"{s.learner.name}, gate {'off' if s.gate == 'off' else 'on'}, explores {s.explore:.0%}"
+    return f"{s.learner.name}, gate {'off' if s.gate == 'off' else 'on'}, explores {level(s.explore)}"
 
 
 def _changes(course: Course) -> tuple[Change, ...]:
@@ -211,9 +212,11 @@ def _changes(course: Course) -> tuple[Change, ...]:
 
 
 def _names(course: Course) -> dict[str, str]:
-    """Policy id → learner and turn."""
-    learner = course.settings.learner.name
-    found = {job.body["policy"]: f"{learner} {job.body['turn']}" for job in course.jobs
-             if job.workflow == "training" and job.done}  # fmt: skip
+    """Policy id → its learner and the turn it was trained in; also of how much of it, where that was a part."""
+    s, found = course.settings, {}
+    for job in course.jobs:
+        if job.workflow == "training" and job.done:
+            part = f", from {level(s.train_share)}" if job.body["role"] == "first" else ""
+            found[job.body["policy"]] = f"{s.learner.name} {job.body['turn']}{part}"
     first = course.done("hosting", 0, "first")
     return found if first is None else {first.body["policy"]: "the first policy"} | found
