@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("imports", "demo", "coverage", "gate", "audit", "ope", "data")
+NAMES = ("imports", "decide", "demo", "coverage", "gate", "audit", "ope", "data")
 
 
 def main() -> None:

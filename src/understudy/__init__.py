@@ -20,9 +20,9 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ belo
     from understudy.gate import gate
     from understudy.ope.audit import audit
     from understudy.ope.evaluate import evaluate
-    from understudy.runs.demo import demo
     from understudy.runs.train import open_policy
     from understudy.serve.client import Client
+    from understudy.serve.local import LocalService
 
 __version__ = "0.1.0"
 
@@ -40,19 +40,19 @@ _DOOR = {
     "evaluate": "understudy.ope.evaluate:evaluate",
     "audit": "understudy.ope.audit:audit",
     "gate": "understudy.gate:gate",
-    "demo": "understudy.runs.demo:demo",
+    "LocalService": "understudy.serve.local:LocalService",
     "Client": "understudy.serve.client:Client",
 }
 
 __all__ = [
     "Client",
+    "LocalService",
     "MemoryDataset",
     "Problem",
     "Steps",
     "UnderstudyError",
     "__version__",
     "audit",
-    "demo",
     "evaluate",
     "find",
     "gate",

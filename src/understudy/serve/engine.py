@@ -61,7 +61,7 @@ class Engine:
             fault: ask no policy, and answer by the baseline for this reason.
         Raises: DataError if the request breaks a rule of the problem.
         """
-        coder = deployment.coder
+        coder, mode, shadow, policy_id = deployment.coder, deployment.mode, None, BASELINE
         row = coder.row(request.context)
         allowed = None if request.allowed is None else coder.allowed(request.allowed)
         if coder.sequential or request.t:
@@ -69,8 +69,7 @@ class Engine:
         own = None if request.baseline is None else coder.action(request.baseline, "baseline")
         id = request.decision_id or new_id(now)
         u = uniform(self.application, id)
-        mode, shadow, policy_id = deployment.mode, None, BASELINE
-        if mode == "live" or mode == "canary" or mode == "shadow":
+        if mode != "apprentice" and mode != "logging":
             p, fault = self._ask(deployment, row, allowed, fault)
             if p is None:
                 p, at, propensity = _stand_in(request, own, allowed, u, len(coder.names))
