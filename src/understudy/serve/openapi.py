@@ -10,7 +10,9 @@ import msgspec
 from understudy import __version__
 from understudy.core.problem import Feature, Problem
 from understudy.data.context import FLOAT32_MAX
+from understudy.serve.engine import SMALLEST
 from understudy.serve.exchange import MANY, ONE
+from understudy.serve.outcomes import bounded
 from understudy.serve.refusal import REFUSALS
 from understudy.serve.routes import SAID, Route
 from understudy.serve.strict import MAX_BATCH, MAX_KEYS, MAX_NUMBER
@@ -32,12 +34,12 @@ _BODY = (400, 408, 413, 415, 422)  # what a body can be refused with
 _WAIT = (429, 503)
 
 
-def document(routes: Sequence[Route], problem: Problem) -> bytes:
+def document(routes: Sequence[Route], problem: Problem, *, client_times: bool = False) -> bytes:
     """The OpenAPI document, as JSON."""
     types = [kind for route in routes for kind in (route.takes, route.gives) if kind is not None]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     found = dict(zip(map(repr, types), schemas))
-    _problem(components, problem)
+    _problem(components, problem, client_times)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, found)
@@ -104,27 +106,47 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def _problem(components: dict[str, Any], problem: Problem) -> None:
-    """Names and kinds of this problem, instead of "any features, any actions"."""
-    asked = components.get("DecideRequest")
-    if asked is None:
-        return
-    actions = {"type": "string", "enum": list(problem.actions.names)}
-    context: dict[str, Any] = {
+def _problem(components: dict[str, Any], problem: Problem, client_times: bool) -> None:
+    """Names, kinds and ranges of this problem, instead of "any features, any actions"."""
+    asked, actions = components["DecideRequest"], {"type": "string", "enum": list(problem.actions.names)}
+    fields = asked["properties"]
+    fields["context"] = {
         "type": "object",
-        "properties": {f.name: _feature(f) for f in problem.features} | {name: {} for name in problem.ignore},
+        "properties": {f.name: _feature(f) for f in problem.features} | dict.fromkeys(problem.ignore, _ANY),
         "required": [f.name for f in problem.features if not f.optional],
         "additionalProperties": False,
         "maxProperties": MAX_KEYS,
     }
-    asked["properties"]["context"] = context
-    asked["properties"]["allowed"] = {"anyOf": [{"type": "array", "items": actions, "minItems": 1}, {"type": "null"}]}
-    asked["properties"]["baseline"] = {"anyOf": [actions, {"type": "null"}]}
-    components["RewardRequest"]["properties"]["name"] |= {"enum": list(problem.outcome_names)}
-    components["RewardRequest"]["properties"]["value"] |= {
-        "exclusiveMinimum": -MAX_NUMBER,
-        "exclusiveMaximum": MAX_NUMBER,
-    }
+    fields["allowed"] = {"anyOf": [{"type": "array", "items": actions, "minItems": 1}, {"type": "null"}]}
+    fields["baseline"] = {"anyOf": [actions, {"type": "null"}]}
+    fields["propensity"] = {"anyOf": [{"type": "number", "minimum": SMALLEST, "maximum": 1}, {"type": "null"}]}
+    fields["t"] |= {"minimum": 0, "maximum": (problem.horizon or 2**31) - 1}
+    for name, needed in (
+        ("episode_id", not problem.bandit or problem.unit == "episode"),
+        ("unit_id", problem.unit == "unit"),
+    ):
+        if needed:
+            asked["required"] = [*asked["required"], name]
+            fields[name] = fields[name]["anyOf"][0]
+    reward = components["RewardRequest"]
+    components["RewardRequest"] = reward | {"anyOf": [_outcome(problem, name) for name in problem.outcome_names]}
+    if not client_times:
+        for name in ("DecideRequest", "RewardRequest", "ActivateRequest"):
+            components[name]["properties"]["time"] = {"type": "null"}
+
+
+def _outcome(problem: Problem, name: str) -> dict[str, Any]:
+    """What a value of this outcome may be; one that names no outcome is of "reward"."""
+    value = {"type": "number", "exclusiveMinimum": -MAX_NUMBER, "exclusiveMaximum": MAX_NUMBER}
+    if name == problem.reward and bounded(problem):
+        low, high = problem.reward_range
+        value = {"type": "number", "minimum": low, "maximum": high}
+    made: dict[str, Any] = {"properties": {"name": {"const": name}, "value": value}}
+    return made if name == "reward" else made | {"required": ["name"]}
+
+
+_TEXT = {"type": "string", "pattern": r"^[^\u0000]*$"}
+_ANY = {"anyOf": [{"type": "number"}, {"type": "boolean"}, {"type": "null"}, _TEXT]}
 
 
 def _feature(feature: Feature) -> dict[str, Any]:
@@ -133,5 +155,5 @@ def _feature(feature: Feature) -> dict[str, Any]:
     elif feature.kind == "boolean":
         made = {"type": "boolean"}
     else:
-        made = {"type": "string"} if feature.open else {"type": "string", "enum": list(feature.values)}
+        made = _TEXT if feature.open else {"type": "string", "enum": list(feature.values)}
     return {"anyOf": [made, {"type": "null"}]} if feature.optional else made

@@ -37,7 +37,7 @@ def outcome_record(request: RewardRequest, problem: Problem, now: float) -> Reco
         known = ", ".join(problem.outcome_names)
         raise DataError(f"name={name[:80]!r} is not an outcome of the problem", hint=f"It has: {known}", field="name")
     low, high = problem.reward_range
-    if name == problem.reward and not low <= value <= high and _bounded(problem):
+    if name == problem.reward and not low <= value <= high and bounded(problem):
         raise DataError(
             f"value={value:g} lies outside the problem's reward_range [{low:g}, {high:g}]",
             "The gate's proof scales by it.",
@@ -55,6 +55,6 @@ def activation_record(request: ActivateRequest, now: float) -> Record:
     return Record("activation", request.decision_id, _encode(Activation(decision_id=request.decision_id, time=time)))
 
 
-def _bounded(problem: Problem) -> bool:
+def bounded(problem: Problem) -> bool:
     """Whether a single arrival must lie in the reward's range; of a sum only the total must."""
     return next(spec.aggregate for spec in problem.outcomes if spec.name == problem.reward) != "sum"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -44,7 +44,7 @@ class Acting(msgspec.Struct, frozen=True, kw_only=True):
     candidate: str | None
     mode: Mode
     share: float
-    version: tuple[int, int]
+    version: Annotated[tuple[int, ...], msgspec.Meta(min_length=2, max_length=2)]
     since: int
     problem: str
     fault: str
