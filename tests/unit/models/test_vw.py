@@ -1,13 +1,18 @@
 """Policies of Vowpal Wabbit: what it may load, what it may answer, and that it answers the same every time."""
 
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from understudy.core.errors import ConfigError, DataError, EvidenceError, StoreError
 from understudy.core.protocols import State
+from understudy.learners.lin_ucb import LinUCB
 from understudy.learners.vw import VW
+from understudy.models.policy_file import save_policy
 from understudy.models.state import revive
 from understudy.models.vw import MAX_BITS, VWPolicy, adf_lines, examine, line, sound_pmf, workspace
 from understudy.testing.conformance_learner import PLAIN, LoggedSteps, example_log
@@ -161,3 +166,17 @@ def test_settings_without_meaning_are_refused(settings: dict) -> None:
     """Before VW is started."""
     with pytest.raises(ConfigError):
         VW(**settings)
+
+
+def test_vw_is_loaded_for_its_own_policies_only(policy: VWPolicy, tmp_path: Path) -> None:
+    """A process that opens any other policy never imports it; one that opens this kind acts as the maker did."""
+    save_policy(policy, tmp_path / "vw", problem=PLAIN)
+    save_policy(LinUCB().fit(LOG, seed=0), tmp_path / "linear", problem=PLAIN)
+    code = (
+        "import sys, numpy as np; from understudy.models.policy_file import load_policy;"
+        f"load_policy({str(tmp_path / 'linear')!r}).probs(np.ones((1, 3), np.float32));"
+        "assert 'vowpalwabbit' not in sys.modules and 'understudy.models.vw' not in sys.modules;"
+        f"p = load_policy({str(tmp_path / 'vw')!r}).probs(np.ones((1, 3), np.float32)); print(p.tobytes().hex())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == policy.probs(np.ones((1, 3), np.float32)).tobytes().hex()
