@@ -1,6 +1,8 @@
 """The desk: durable before answered, once per id, never late because a policy is, and one deployment at a time."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -375,3 +377,33 @@ def test_hot_swaps_under_load_lose_nothing_and_every_row_replays(home):
         seen.add(logged.policy_id)
         assert msgspec.json.encode(replay(logged, get, PROBLEM)) == body
     assert len(seen) > 5
+
+
+# In a process of its own
+
+_WORK = """
+import sys
+from understudy.core.service import DecideRequest
+from understudy.serve.local import LocalService
+service = LocalService(sys.argv[1], "production", deadline=1.0)
+while True:
+    reply = service.decide(DecideRequest(context={"x": 1.0, "y": 2.0}))
+    print(reply.decision_id, *{"jax", "sklearn", "pandas", "matplotlib", "duckdb"}.intersection(sys.modules), flush=True)
+"""
+
+
+def test_killed_at_work_it_loses_nothing_that_was_answered_and_had_loaded_nothing_heavy(home):
+    """SIGKILL between two lines: every id that was printed stands in the log, and the next service goes on at once."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _WORK, str(home.folder)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().split() for _ in range(100)]
+        process.kill()
+        lines += [line.split() for line in process.stdout if line.endswith("\n")]
+    assert all(len(line) == 1 for line in lines), lines[-1]
+    with LocalService(home.folder, "production") as service:
+        service.decide(ask(decision_id="after"))
+    written = [msgspec.json.decode(body)["decision_id"] for body in events(home)]
+    assert {line[0] for line in lines} <= set(written) and written[-1] == "after"
+    assert len(set(written)) == len(written)
