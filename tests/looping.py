@@ -20,7 +20,7 @@ def small(**changes: Any) -> LoopSettings:
 
 def serving(home: Path, told: LoopSettings) -> LocalService:
     """A service that notices a change of who acts at once."""
-    return LocalService(home, told.alias, problem=problem_of(told), client_times=True, poll=0.01)
+    return LocalService(home, told.alias, problem=problem_of(told), client_times=True, poll=0.05)
 
 
 def said(home: Path, told: LoopSettings) -> dict[str, Any]:

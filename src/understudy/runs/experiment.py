@@ -153,10 +153,10 @@ def promote(home: str | Path | Home, experiment: str, *, service: Service | None
 def _join(course: Course, body: dict[str, Any], service: Service | None) -> dict[str, Any]:
     name = f"{body['turn']}-{body['attempt']}" if body["attempt"] else str(body["turn"])
     segment = _segment(course, body, f"segments/{name}")
-    logs = [*_segments(course), course.folder / f"segments/{name}"]
+    served = [*_segments(course), course.folder / f"segments/{name}"]
     given = {"window": course.settings.window, "backward": course.settings.backward, "as_of": body["as_of"]}
-    new = join_logs(logs, after=body["closed"], to=course.folder / f"data/{name}", **given)
-    whole = join_logs(logs, to=course.folder / f"data/all-{name}", **given)
+    new = join_logs(served, after=body["closed"], to=course.folder / f"data/{name}", **given)
+    whole = join_logs([*_history(course), *served], to=course.folder / f"data/all-{name}", **given)
     for made in (segment, new, whole):
         course.home.record(made.folder)
     watched = guard.look(course, new.folder)
@@ -184,9 +184,15 @@ def _segment(course: Course, body: dict[str, Any], name: str) -> Log:
 
 
 def _segments(course: Course) -> list[Path]:
-    """Logs of the turns before, oldest first; the historical one too, where there is one."""
-    done = [job.body["segment"] for job in course.jobs if job.workflow == "joining" and job.done]
-    return [course.folder / name for name in done if name]  # an absolute path stays what it is
+    """Logs of the turns before, oldest first."""
+    done = [job.body for job in course.jobs if job.workflow == "joining" and job.done]
+    return [course.folder / body["segment"] for body in done if body["turn"]]
+
+
+def _history(course: Course) -> list[Path]:
+    """The log that the first policy was trained on, if it is one that further decisions can be joined with."""
+    first = course.done("joining", 0)
+    return [Path(first.body["segment"])] if first is not None and first.body["segment"] else []
 
 
 def _mean_reward(data: ParquetDataset) -> float:
