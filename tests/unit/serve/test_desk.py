@@ -388,7 +388,8 @@ from understudy.serve.local import LocalService
 service = LocalService(sys.argv[1], "production", deadline=1.0)
 while True:
     reply = service.decide(DecideRequest(context={"x": 1.0, "y": 2.0}))
-    print(reply.decision_id, *{"jax", "sklearn", "pandas", "matplotlib", "duckdb"}.intersection(sys.modules), flush=True)
+    heavy = {"jax", "sklearn", "pandas", "matplotlib", "duckdb"}.intersection(sys.modules)
+    print(reply.decision_id, *heavy, flush=True)
 """
 
 
