@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("imports", "decide", "demo", "coverage", "gate", "audit", "ope", "data")
+NAMES = ("imports", "decide", "demo", "coverage", "gate", "audit", "ope", "data", "shuttle_learners")
 
 
 def main() -> None:

@@ -103,10 +103,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed, four batches: whether it runs")
     parser.add_argument("--only", help="rows whose name contains this")
-    parser.add_argument("--shuttle", default=str(FILE))
+    parser.add_argument("--shuttle", default=str(FILE) if FILE.exists() else None, help="shuttle.trn; else a download")
     options = parser.parse_args()
-    if not Path(options.shuttle).exists():
-        raise SystemExit(f"no file {options.shuttle}: give --shuttle FILE")
     env, loops, missed = shuttle(path=options.shuttle), 4 if options.quick else LOOPS, []
     found: dict[str, Any] = {}
     threadpool_limits(1)
