@@ -27,7 +27,8 @@ class GroupCommit:
 
     def __init__(self, log: EventLog, *, max_waiting: int = 10_000, max_batch: int = 2_000) -> None:
         self._log, self._max_waiting, self._max_batch = log, max_waiting, max_batch
-        self._queue: SimpleQueue[Request | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Request] | None] = SimpleQueue()
+        self._gathered: list[Request] = []  # of coroutines, until their loop has run all that is ready
         self._lock, self._closed = Lock(), False
         self._taken_in = self._settled = self._batches = self._largest = self._failed = 0
         self._thread = Thread(target=self._write, name="group-commit", daemon=True)
@@ -39,13 +40,23 @@ class GroupCommit:
         Raises: Busy.
         """
         future: Future[list[bytes | None]] = Future()
-        self._enqueue(records, future)
+        with self._lock:
+            self._take_in(records)
+            self._queue.put([(records, future)])
         return future
 
     def write(self, records: Sequence[Record]) -> asyncio.Future[list[bytes | None]]:
-        """The same for a coroutine: to be awaited in the running loop, which is woken once per commit."""
-        future = asyncio.get_running_loop().create_future()
-        self._enqueue(records, future)
+        """The same for a coroutine: to be awaited in the running loop, which is woken once per commit.
+
+        What one pass of the loop brings is handed in together: a commit of the first alone would keep the rest waiting.
+        """
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        with self._lock:
+            self._take_in(records)
+            self._gathered.append((records, future))
+            if len(self._gathered) == 1:
+                loop.call_soon(self._hand_in)
         return future
 
     def counts(self) -> dict[str, int]:
@@ -58,35 +69,42 @@ class GroupCommit:
         with self._lock:
             if not self._closed:
                 self._closed = True
+                self._queue.put(self._gathered)
                 self._queue.put(None)
+                self._gathered = []
         self._thread.join()
 
-    def _enqueue(self, records: Sequence[Record], future: Any) -> None:
+    def _take_in(self, records: Sequence[Record]) -> None:
+        """Count them as waiting; the lock is held. Raises: Busy, LogDown."""
+        waiting = self._taken_in - self._settled
+        if self._closed:
+            raise LogDown("the event log is closing", hint="Ask another worker, or this one once it is back.")
+        if waiting and waiting + len(records) > self._max_waiting:
+            raise Busy(
+                f"{waiting:,} events wait to be written; the most is {self._max_waiting:,}",
+                "Requests come faster than the disk confirms them.",
+                "Ask again in a second.",
+            )
+        self._taken_in += len(records)
+
+    def _hand_in(self) -> None:
         with self._lock:
-            waiting = self._taken_in - self._settled
-            if self._closed:
-                raise LogDown("the event log is closing", hint="Ask another worker, or this one once it is back.")
-            if waiting and waiting + len(records) > self._max_waiting:
-                raise Busy(
-                    f"{waiting:,} events wait to be written; the most is {self._max_waiting:,}",
-                    "Requests come faster than the disk confirms them.",
-                    "Ask again in a second.",
-                )
-            self._taken_in += len(records)
-            self._queue.put((records, future))
+            if self._gathered:
+                self._queue.put(self._gathered)
+                self._gathered = []
 
     def _write(self) -> None:
         going = True
         while going:
             batch: list[Request] = []
-            size, request = 0, self._queue.get()
-            while request is not None:
-                batch.append(request)
-                size += len(request[0])
+            size, requests = 0, self._queue.get()
+            while requests is not None:
+                batch += requests
+                size += sum(len(records) for records, _ in requests)
                 if size >= self._max_batch or self._queue.empty():
                     break
-                request = self._queue.get()
-            going = request is not None
+                requests = self._queue.get()
+            going = requests is not None
             if batch:
                 answers = self._append(batch)
                 self._settled += size
