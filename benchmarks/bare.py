@@ -35,6 +35,8 @@ REPLY = {
     "fallback": None,
 }
 LINE = {"time": 1790000000.123456, "application": "production", "mode": "live", "t": 0, "deferred": False}
+LINE |= dict.fromkeys(("allowed", "episode_id", "unit_id", "baseline", "shadow"))
+LINE["padding"] = "." * 110  # as long as what the service writes down
 HEADERS = {"content-type": "application/json"}
 RAW_HEADERS = [(b"content-type", b"application/json")]
 
