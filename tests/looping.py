@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from understudy.data.home import Home
 from understudy.data.journal import Journal
+from understudy.data.ledger import Ledger
 from understudy.data.traffic import Traffic
+from understudy.runs.loop import run_loop
 from understudy.runs.loop_settings import LoopSettings, problem_of, settings
 from understudy.serve.local import LocalService
 
@@ -41,3 +48,36 @@ def said(home: Path, told: LoopSettings) -> dict[str, Any]:
 def _still(body: dict[str, Any]) -> str:
     """A job's body without the numbers of looks, which count the open ones too."""
     return repr(sorted((key, value) for key, value in body.items() if key != "look"))
+
+
+def killed_at(home: Path, told: LoopSettings, at: int, *, after: bool) -> int:
+    """Run the loop in a forked child that kills itself at its ``at``-th commit to the ledger; its exit code.
+
+    0 kills nobody. ``after`` kills once the commit is on the disk, else before it is made.
+    """
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 70
+    try:
+        _kill_at(at, after)
+        with serving(home, told) as service:
+            run_loop(told, home=home, service=service)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _kill_at(at: int, after: bool) -> None:
+    count, write = itertools.count(1), Ledger.write
+
+    def deadly(self: Ledger, work: Callable[[Any], Any]) -> Any:
+        now = threading.current_thread() is threading.main_thread() and next(count) == at
+        if now and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        made = write(self, work)
+        if now:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return made
+
+    Ledger.write = deadly  # type: ignore[method-assign]
