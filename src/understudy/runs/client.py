@@ -204,21 +204,24 @@ def patience(service: Service, seconds: float = 30.0) -> Callable[[int, int], No
 
     Raises: ExecutorError if none has within ``seconds``.
     """
-    last, known = _version(service), 0
+    last, known, usual = _version(service), 0, 0.0
 
     def wait(asked: int, told: int) -> None:
-        nonlocal last, known
+        nonlocal last, known, usual
         if told == known:
             return
-        end = time.monotonic() + seconds
+        start = time.monotonic()
+        time.sleep(usual)  # asking while the learner works would only slow it down
         while (version := _version(service)) <= last:
-            if time.monotonic() > end:
+            waited = time.monotonic() - start
+            if waited > seconds:
                 raise ExecutorError(
                     f"nobody has learned from {told - known} rewards within {seconds:g} s",
                     hint="Does one follow this log? understudy learn LEARNER, with the same home and alias.",
                 )
-            time.sleep(_LOOK)
+            time.sleep(max(_LOOK, waited / 8))
         last, known = version, told
+        usual = min(0.9 * usual + 0.1 * 0.6 * (time.monotonic() - start), 0.1)
 
     return wait
 
