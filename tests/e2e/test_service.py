@@ -1,10 +1,12 @@
 """The real service over real sockets: what is answered is durable, what is repeated counts once."""
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -302,3 +304,33 @@ def test_the_document_is_that_of_the_types(service: Running) -> None:
     context = document["components"]["schemas"]["DecideRequest"]["properties"]["context"]
     assert context["required"] == ["age", "city", "member"] and context["properties"]["member"] == {"type": "boolean"}
     assert msgspec.json.decode(service.ask("GET", "/openapi.json").body) == document
+
+
+def test_more_than_can_be_worked_on_is_refused_at_once(tmp_path: Path) -> None:
+    """Four thousand at once: 503 with Retry-After in the one shape, the rest answered, and calm afterwards."""
+    bodies = iter([json.dumps({**ASK, "decision_id": f"o-{i}"}).encode() for i in range(4_000)])
+
+    async def flood(port: int) -> Counter[int]:
+        seen: Counter[int] = Counter()
+
+        async def one() -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for body in bodies:
+                head = f"POST /decide HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+                writer.write(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
+                got = (await reader.readuntil(b"\r\n\r\n")).lower()
+                await reader.readexactly(int(got.partition(b"content-length:")[2].split(b"\r\n")[0]))
+                seen[int(got[9:12])] += 1
+                assert got[9:12] == b"200" or b"retry-after: 1" in got
+            writer.close()
+
+        await asyncio.gather(*(one() for _ in range(600)))
+        return seen
+
+    with Running(tmp_path) as running:
+        seen = asyncio.run(flood(running.port))
+        assert set(seen) == {200, 503} and sum(seen.values()) == 4_000
+        assert running.ask("POST", "/decide", ASK).status == 200
+        figures = running.ask("GET", "/metrics").body
+        assert f"understudy_shed_total {seen[503]}\n".encode() in figures
+        assert f"understudy_decisions_total {seen[200] + 1}\n".encode() in figures

@@ -25,12 +25,18 @@ class Endpoint:
     def __init__(self, worker: Worker, path: str, routes: Sequence[Route]) -> None:
         self._worker, self._path = worker, path
         self._methods = {route.method: route for route in routes}
+        self._work = any(route.work for route in routes)
         if "GET" in self._methods:
             self._methods["HEAD"] = self._methods["GET"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         begun, worker = perf_counter(), self._worker
+        if self._work and worker.in_flight >= worker.most:
+            await worker.shed()
+            worker.board.answered(self._path, 503, perf_counter() - begun)
+            await reply(send, worker.busy, last=worker.draining)
+            return
         call = Call(scope, receive, worker.reading)
         try:
             answer = await self._answer(call)
@@ -58,8 +64,6 @@ class Endpoint:
         call.caller = worker.guard.admit(call, route.scope)
         if not route.work:
             return await route.handler(worker, call)
-        if worker.in_flight >= worker.most:
-            await worker.shed()
         worker.guard.pace(call.caller)
         worker.in_flight += 1
         try:

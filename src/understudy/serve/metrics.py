@@ -22,6 +22,7 @@ PLAIN = {
     "log_waiting": ("gauge", "Events that wait for the next commit of the event log."),
     "log_commits": ("counter", "Commits of the event log."),
     "log_failures": ("counter", "Commits of the event log that failed."),
+    "log_torn_bytes": ("counter", "Bytes behind the last commit that a crash had left and the start cut off."),
 }
 _NAMES = tuple(PLAIN)
 _AT_STATUS = len(_NAMES)

@@ -101,7 +101,7 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
             "description": REFUSALS[code],
             "content": {"application/json": {"schema": {"$ref": _REF.format(name="Error")}}},
         }
-        if code in _WAIT:
+        if code in (*_WAIT, 507):
             said[str(code)]["headers"] = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}
     return said
 

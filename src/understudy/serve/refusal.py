@@ -60,7 +60,7 @@ def refuse(status: int, what: str, hint: str = "", *, kind: str = "", field: str
 def from_error(error: UnderstudyError) -> Refusal:
     """What an error of the rooms below means to a caller."""
     if isinstance(error, LogFull):
-        return Refusal(507, error)
+        return Refusal(507, error, retry_after=5)
     if isinstance(error, Busy | LogDown):
         return Refusal(503, error, retry_after=1)
     if isinstance(error, DataError | ConfigError):

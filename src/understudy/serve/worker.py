@@ -18,7 +18,7 @@ from understudy.data.home import Home, now
 from understudy.data.traffic import Traffic
 from understudy.serve import openapi
 from understudy.serve.desk import Desk
-from understudy.serve.exchange import Reading, hurry
+from understudy.serve.exchange import Answer, Reading, hurry
 from understudy.serve.guard import Guard
 from understudy.serve.metrics import Board, render
 from understudy.serve.refusal import refuse
@@ -69,6 +69,8 @@ class Worker:
         self.reading: Reading = {}
         self.in_flight, self.most = 0, settings.most
         self._pausing = 0
+        busy = refuse(503, f"{self.most} requests are being worked on", "Ask again in a second.", retry_after=1)
+        self.busy = Answer(busy.body, 503, headers=busy.headers)  # made once: refusing has to be cheap
         self._seen: dict[str, int] = {}
         self._since: tuple[tuple[int, int] | None, int] = (None, 0)
         self._document: tuple[str, bytes] = ("", b"")
@@ -91,14 +93,13 @@ class Worker:
         await asyncio.to_thread(self.desk.close)
 
     async def shed(self) -> None:
-        """Refuse, for too much is being worked on. Raises: Refusal with 503, after a moment."""
+        """Count a request that is refused unread because too much is being worked on, and let its caller wait."""
         self.board.add("shed")
         self._pausing += 1
         try:
             await asyncio.sleep(max(_PAUSE, self._pausing / _TOLD))
         finally:
             self._pausing -= 1
-        raise refuse(503, f"{self.most} requests are being worked on", "Ask again in a second.", retry_after=1)
 
     # What is said of it
 
@@ -191,6 +192,7 @@ class Worker:
             "swaps": counts["swaps"],
             "log_commits": log["batches"],
             "log_failures": log["failed"],
+            "log_torn_bytes": log["torn_bytes"],
         }
         for name, value in grown.items():
             self.board.add(name, value - self._seen.get(name, 0))
