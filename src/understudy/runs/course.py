@@ -50,7 +50,8 @@ def _steps(settings: LoopSettings, done: Mapping[Any, Change], turn: int) -> lis
         steps = [Step("train", turn, "first"), Step("evaluate", turn), Step("promote", turn, "promote")]
     elif on_trial:
         steps = [Step("evaluate", turn), Step("promote", turn, "promote")]
-    watched = ("hosting", turn, "promote") in done and settings.guardrail.on and settings.guardrail.share > 0
+    promoted = done.get(("hosting", turn, "promote"))
+    watched = promoted is not None and promoted.body["watched"]  # then the next turn's share is the previous policy's
     if settings.design == "prospective" and turn < settings.loops and not watched:
         steps.append(Step("train", turn, "next"))
     return steps

@@ -9,6 +9,7 @@ import msgspec
 
 from understudy.core.errors import EvidenceError, ExecutorError
 from understudy.core.service import Service
+from understudy.data.artifact import read_manifest
 from understudy.data.home import LOGGED, now
 from understudy.data.journal import Change
 from understudy.data.ledger import Promotion
@@ -37,7 +38,8 @@ def promote(course: Course, step: Step, policy: str, service: Service | None) ->
 
     def inputs() -> dict[str, Any]:
         live = ledger.current(alias)
-        return {"policy": policy, "before": live.policy if live else None, "version": live.version if live else 0}
+        before = live.policy if live else LOGGED
+        return {"policy": policy, "before": before, "watched": _worth_watching(course, before)}
 
     def act(body: dict[str, Any]) -> dict[str, Any]:
         live = ledger.current(alias)
@@ -47,11 +49,10 @@ def promote(course: Course, step: Step, policy: str, service: Service | None) ->
             else:
                 prove.promote(course.home.kept(policy), alias=alias, home=course.home.folder)
                 live = ledger.current(alias)
-        rail = course.settings.guardrail
-        if rail.on and rail.share > 0 and body["before"] not in (None, LOGGED):
-            watched = f"experiment {course.id}: the previous policy keeps a share while the new one is watched"
-            direct(course, Direction(alias=alias, mode="canary", candidate=body["before"], share=rail.share,
-                                     reason=watched))  # fmt: skip
+        if body["watched"]:
+            reason = f"experiment {course.id}: the previous policy keeps a share while the new one is watched"
+            share = course.settings.guardrail.share
+            direct(course, Direction(alias=alias, mode="canary", candidate=body["before"], share=share, reason=reason))
         assert live is not None
         return _hosted(course, live, service)
 
@@ -66,6 +67,14 @@ def promote(course: Course, step: Step, policy: str, service: Service | None) ->
                 field=policy,
             )
     return course.work("hosting", step, inputs, act)
+
+
+def _worth_watching(course: Course, before: str) -> bool:
+    """Whether the previous policy keeps a share; the uniform one does not: exploration is a share of it already."""
+    s = course.settings
+    if s.gate == "off" or s.design != "prospective" or not (s.guardrail.on and s.guardrail.share) or before == LOGGED:
+        return False
+    return read_manifest(course.home.kept(before)).config.get("learner") != "uniform"
 
 
 def try_out(course: Course, turn: int, policy: str, service: Service | None) -> Change:

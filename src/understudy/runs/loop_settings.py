@@ -60,15 +60,15 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         on: whether anybody watches.
         margin: how much worse than the policy before it the live one may be, in units of reward.
         alpha: chance that a policy which is not worse by more than that is ever rolled back.
-        share: of the traffic that the previous policy keeps during the loop after a promotion. The next candidate
-            waits for that loop; 0 relies on exploration and on the candidate's own share.
+        share: of the traffic that the previous policy keeps during the turn after a promotion of a prospective loop.
+            The next candidate waits for that turn. 0 relies on exploration and on what candidates try.
         every: decisions between readings within a turn; 0 reads only when a turn is joined.
     """
 
     on: bool = True
     margin: float = 0.01
     alpha: float = 0.02
-    share: float = 0.0
+    share: float = 0.1
     every: int = 1_000
 
     def __post_init__(self) -> None:

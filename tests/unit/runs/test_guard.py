@@ -1,0 +1,62 @@
+"""The guardrail: a live policy that is worse is noticed soon and undone, one that is not is left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from benchmarks.guard import LONG, WITHIN, case, noticed
+from tests.looping import serving, small
+
+from understudy.data.home import Home, now
+from understudy.data.traffic import Traffic
+from understudy.runs import experiment as steps
+from understudy.runs.course import open_course
+from understudy.runs.guard import active
+from understudy.runs.loop import run_loop, simulation
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_gap_of_a_tenth_is_noticed_within_2000_decisions(seed: int) -> None:
+    """The previous policy keeps a tenth of the traffic. All 20 runs of benchmarks/guard.py took less."""
+    assert noticed(case("labels", -0.1, seed), 0.1, seed, WITHIN) is not None
+
+
+@pytest.mark.parametrize("world", ["labels", "clicks"])
+def test_an_equal_policy_is_left_alone_for_20000_decisions(world: str) -> None:
+    """It differs just as often and is as good. By Ville's inequality at most one run in fifty is rolled back."""
+    assert noticed(case(world, 0.0, 3), 0.1, 3, LONG) is None
+
+
+def test_a_breach_rolls_back_directs_and_says_why(tmp_path: Path) -> None:
+    """Somebody overrides a good policy by the uniform one: the loop undoes it, in the ledger and in the service."""
+    told = small(loops=4, size=300, guardrail={"every": 100})
+    with serving(tmp_path, told) as service:
+        ledger, client = Home(tmp_path).ledger, simulation(told)
+        assert client is not None
+        steps.start(told, home=tmp_path, service=service)
+        course = open_course(tmp_path, told.id)
+        while course.next is not None and course.next.turn < 3:
+            _step(course, client, service)
+        good, bad = ledger.current("production"), ledger.history("production")[0].policy
+        assert good is not None and good.policy != bad and active(course)
+        ledger.override("production", bad, time=now(), reason="a mistake")
+        result = run_loop(told, home=tmp_path, service=service)
+        history = ledger.history("production")
+        undone = next(change for change in history if change.kind == "rollback")
+        assert undone.policy == good.policy and undone.reason.startswith("guardrail: after ")
+        job = next(job for job in course.jobs if job.body["role"] == "rollback")
+        assert job.state == "DEPLOYED" and job.body["why"] == undone.reason
+        assert result.rows[3].mean_reward > 0.5 and Traffic(ledger).current("production").mode == "live"
+
+
+def _step(course, client, service) -> None:
+    step = course.next
+    if step.verb == "join":
+        size = course.settings.size
+        as_of = client.play(service, first=(step.turn - 1) * size, n=size)
+        steps.join(course.home, course.id, as_of=as_of, service=service)
+    elif step.verb == "evaluate":
+        steps.evaluate(course.home, course.id)
+    else:
+        getattr(steps, step.verb)(course.home, course.id, service=service)
