@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from service import FEATURES, Server, make_home
+
+from service import FEATURES, Server, make_home, scratch
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "benchmarks"
@@ -39,8 +40,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int)
     options = parser.parse_args(argv)
     rounds, requests = (1, 2_000) if options.quick else (options.rounds or 7, 10_000)
-    with tempfile.TemporaryDirectory(dir=HERE) as folder:  # on the disk that the repository lies on
-        report = measure(Path(folder), rounds, requests, set(options.without) | ({"mlflow"} if options.quick else set()))
+    without = set(options.without) | ({"mlflow"} if options.quick else set())
+    with tempfile.TemporaryDirectory(dir=scratch()) as folder:
+        report = measure(Path(folder), rounds, requests, without)
     print(json.dumps(report, indent=1))
     if not options.quick and not options.without:
         RESULTS.write_text(json.dumps(report, indent=1) + "\n")

@@ -70,6 +70,13 @@ def make_home(folder: Path, policies: int = 1) -> list[str]:
     return ids
 
 
+def scratch() -> Path:
+    """Where homes of benchmarks lie: on the disk of the repository, for another may need no time to sync."""
+    folder = Path(__file__).resolve().parents[1] / ".understudy"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def free_port() -> int:
     """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
