@@ -112,6 +112,17 @@ def test_reading_nothing_new_costs_less_than_a_millisecond(place):
     log.close()
 
 
+def test_keys_are_looked_up_by_the_index(place):
+    """A thousand keys among twenty thousand take milliseconds; walking the table for each takes over a second."""
+    log = open_event_log(place)
+    log.append([decision(f"d{i}", b"x" * 300) for i in range(20_000)])
+    start = time.perf_counter()
+    found = log.copies("decision", [f"d{i}" for i in range(19_500, 20_500)])
+    assert time.perf_counter() - start < 0.5
+    assert sorted(entry.key for entry in found) == sorted(f"d{i}" for i in range(19_500, 20_000))
+    log.close()
+
+
 def _write(place: str, worker: int, batches: int) -> None:
     log = open_event_log(place, worker)
     for i in range(batches):
