@@ -135,7 +135,7 @@ async def listen(served: Any, port: int) -> None:
         websockets=False,
         log_enabled=False,
         backlog=2_048,
-        backpressure=1_024,
+        backpressure=512,
     )
     await server.serve()
 

@@ -207,7 +207,7 @@ async def _failing(home: Path, n: int, rate: float, seed: int, env: dict[str, st
 SERVER_CORE, LOAD_CORE = ["taskset", "-c", "0"], ["taskset", "-c", "1"]
 
 
-def overload(home: Path, seconds: float, *, times: float = 10.0, connections: int = 1_000) -> dict[str, Any]:
+def overload(home: Path, seconds: float, *, times: float = 10.0, connections: int = 2_000) -> dict[str, Any]:
     """Capacity in a closed loop; then an open loop of ``times`` that; then how soon a calm caller is served again.
 
     The server has one core and the load another.

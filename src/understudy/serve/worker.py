@@ -53,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     client_times: bool = False
     rate: float = 0.0
     most: int = 256
-    connections: int = 1_024
+    connections: int = 512
 
 
 class Worker:
