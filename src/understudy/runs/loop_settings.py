@@ -103,7 +103,7 @@ class LoopSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     experiment: str = ""
     alias: str = "production"
     problem: str = ""
-    learner: LearnerSpec = LearnerSpec()
+    learner: LearnerSpec = msgspec.field(default_factory=LearnerSpec)  # never one for all: it holds a dict
     explore: float = 0.02
     loops: int = 15
     size: int = 500

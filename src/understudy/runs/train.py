@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from understudy import __version__
 from understudy.core.errors import StoreError
+from understudy.core.hashing import canonical
 from understudy.core.manifest import Manifest, Parent
 from understudy.core.protocols import Progress, Trained, quiet
 from understudy.core.steps import Steps, Transitions
@@ -129,11 +129,10 @@ def learned(policy: Trained) -> Any:
 def goes_on(name: str, settings: Mapping[str, Any], start: Trained) -> bool:
     """Whether the learner can go on from this policy: it takes a start, and the policy is its own work."""
     made: Any = learner(name, settings)
-    mine = start.manifest.config
-    return "start" in inspect.signature(made.fit).parameters and (mine.get("learner"), mine.get("settings")) == (
-        name,
-        msgspec.to_builtins(asdict(made)),
-    )
+    if "start" not in inspect.signature(made.fit).parameters:
+        return False
+    theirs = start.manifest.config
+    return canonical([theirs.get("learner"), theirs.get("settings")]) == canonical([name, asdict(made)])
 
 
 def open_policy(folder: str | Path) -> Trained:
