@@ -147,6 +147,18 @@ def test_rewards_of_units_that_return_get_a_jackknife_over_units(place: Place) -
     assert told["all"]["high"] - told["all"]["low"] > 3 * alone  # two t quantiles of nine degrees of freedom: 4.5
 
 
+def test_changes_of_who_is_live_are_read_from_the_log(place: Place) -> None:
+    """A canary is its incumbent's, the baseline is nobody's; more changes than can be drawn are none."""
+    who = ["a", "a", "a+b@0.2", "baseline", "a", "b", "b+c@0.1", "baseline", "c"]
+    place.log.append([decision(i, policy_id=id) for i, id in enumerate(who)])
+    board = place.board()
+    assert board.data()["rewards"]["changes"] == [
+        {"time": T0 + 5 * MICRO, "policy": "b"}, {"time": T0 + 8 * MICRO, "policy": "c"},
+    ]  # fmt: skip
+    place.log.append([decision(i, policy_id=f"p{i}") for i in range(10, 40)])
+    assert board.data()["rewards"]["changes"] == []
+
+
 # Propensities
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from understudy.core.errors import EvidenceError
 from understudy.core.problem import Problem
+from understudy.core.service import parse_canary
 from understudy.ops.blocks import jackknife, totals
 from understudy.ops.intervals import clopper_pearson
 from understudy.ops.stats import bennett_p, bonferroni
@@ -19,6 +20,7 @@ from understudy.serve.dashboard.window import Columns
 LEVEL = 0.95
 POINTS = 120  # of the rolling mean
 STRETCHES = 40  # of the shares over time
+CHANGES = 12  # of who is live, drawn
 SHOWN = 12  # actions and policies that are named; the others are one row
 EXACT, BLOCKS = "exact binomial (Clopper–Pearson)", "jackknife over blocks of units"
 
@@ -38,7 +40,29 @@ def rolling(c: Columns, problem: Problem, size: int) -> dict[str, Any]:
         "size": size, "level": LEVEL, "method": EXACT if binary else BLOCKS, "unit": problem.unit,
         "points": points, "latest": points[-1] if points else None,
         "all": _mean(reward, unit, 0, n, binary) if n else None, "rewarded": n, "waiting": c.n - n,
+        "changes": _changes(c),
     }  # fmt: skip
+
+
+def _changes(c: Columns) -> list[dict[str, Any]]:
+    """Where another policy was live than before, by the log's own time; () where that is more often than can be drawn.
+
+    Decisions of the baseline say nothing of who is live, and a canary's are its incumbent's.
+    """
+    live: dict[str, str] = {}  # policy id → who is live where it acts
+    found: list[dict[str, Any]] = []
+    last = ""
+    for i, id in enumerate(c.policy):
+        if id not in live:
+            mixed = parse_canary(id)
+            live[id] = mixed[0] if mixed else id
+        if live[id] not in (last, "baseline"):
+            if last:
+                found.append({"time": int(c.time[i]), "policy": live[id]})
+            last = live[id]
+        if len(found) > CHANGES:
+            return []
+    return found
 
 
 def _mean(reward: np.ndarray, unit: np.ndarray, start: int, end: int, binary: bool) -> dict[str, Any]:

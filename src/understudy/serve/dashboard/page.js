@@ -91,7 +91,7 @@ function steps(low, high, most) {
 }
 
 function axis(svg, box, low, high, sign) {
-  const [ticks, places] = steps(low, high, 4);
+  const [ticks, places] = steps(low, high, 5);
   const y = v => box.bottom - (v - low) / (high - low) * (box.bottom - box.top);
   for (const tick of ticks) {
     svg.append(draw("line", {class: "grid", x1: box.left, x2: box.right, y1: y(tick), y2: y(tick)}),
@@ -108,7 +108,7 @@ function limits(values, least) {
 
 const path = points => points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 
-function rewardChart(r, changes, range) {
+function rewardChart(r, range) {
   const points = r.points;
   if (points.length < 2) return at("reward-chart").replaceChildren();
   const first = points[0], last = points[points.length - 1];
@@ -123,9 +123,9 @@ function rewardChart(r, changes, range) {
   const banded = points.filter(p => known(p.low) && known(p.high));
   if (banded.length > 1) svg.append(draw("path", {class: "band", d: path([...banded.map(p => [x(p.time), y(clamp(p.high))]),
     ...banded.reverse().map(p => [x(p.time), y(clamp(p.low))])]) + "Z"}));
-  for (const change of changes.filter(c => c.time >= first.time && c.time <= last.time).slice(0, 12)) {
+  for (const change of r.changes.filter(c => c.time >= first.time && c.time <= last.time)) {
     const line = draw("line", {class: "mark", x1: x(change.time), x2: x(change.time), y1: box.top - 6, y2: box.bottom});
-    line.append(draw("title", {}, `${KINDS[change.kind]}: ${short(change.policy)}`));
+    line.append(draw("title", {}, `${short(change.policy)} went live`));
     svg.append(line);
   }
   svg.append(draw("path", {class: "line", d: path(points.map(p => [x(p.time), y(p.mean)]))}));
@@ -257,8 +257,8 @@ function reward(d) {
   note("reward-note", `${level(r.level)} interval at each point: ${r.method}. `
     + (all ? `Over the ${plural(all.n, "rewarded decision")} kept here: ${figure(all.mean)} (${figure(all.low)} to ${figure(all.high)}). ` : "")
     + (r.waiting ? `${plural(r.waiting, "decision")} without a reward so far ${r.waiting === 1 ? "is" : "are"} not in it. ` : "")
-    + (d.history.some(h => ["promote", "override", "rollback"].includes(h.kind)) ? "Dotted: who is live changed." : ""));
-  rewardChart(r, d.history.filter(h => ["promote", "override", "rollback"].includes(h.kind)), d.problem.range);
+    + (r.changes.length ? `Dotted: another policy went live (${r.changes.map(c => short(c.policy)).join(", ")}).` : ""));
+  rewardChart(r, d.problem.range);
   table("reward-table", [{text: "up to"}, {text: "decisions", n: 1}, {text: "mean", n: 1}, {text: "low", n: 1}, {text: "high", n: 1}],
     [...r.points].reverse().map(p => [moment(p.time, true), count(p.n), figure(p.mean), figure(p.low), figure(p.high)]));
 }
