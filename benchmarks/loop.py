@@ -30,6 +30,18 @@ LEARNER = {"name": "neural", "settings": {"epsilon": 0.0}}
 EXPLORE, CANARY = 0.02, 0.2
 
 
+def kept(size: int, gate: str, seed: int, path: str, loops: int, runs: str) -> dict[str, Any]:
+    """One loop, or what an interrupted benchmark has kept of it."""
+    file = Path(runs) / f"{size}-{gate}-{seed}-{loops}.json"
+    if runs and file.exists():
+        return json.loads(file.read_text())
+    made = one(size, gate, seed, path, loops)
+    if runs:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(made))
+    return made
+
+
 def one(size: int, gate: str, seed: int, path: str, loops: int) -> dict[str, Any]:
     """One loop: rewards, who went live, and what each of them is truly worth."""
     from understudy.data.home import LOGGED, Home
@@ -108,6 +120,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--sizes", default="500,5000")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--runs", default="", help="folder in which finished loops are kept, and found again")
     parser.add_argument("--shuttle", default=str(FILE))
     options = parser.parse_args()
     if not Path(options.shuttle).exists():
@@ -118,8 +131,8 @@ def main() -> None:
     seeds, sizes = range(options.first, options.first + count), [int(size) for size in options.sizes.split(",")]
     start, runs = time.monotonic(), []
     with ProcessPoolExecutor(options.processes) as pool:
-        jobs = [pool.submit(one, size, gate, seed, options.shuttle, loops)
-                for size in sorted(sizes, reverse=True) for seed in seeds for gate in ("rules", "off")]  # fmt: skip
+        jobs = [pool.submit(kept, size, gate, seed, options.shuttle, loops, options.runs)
+                for seed in seeds for size in sorted(sizes, reverse=True) for gate in ("rules", "off")]  # fmt: skip
         for job in as_completed(jobs):
             run = job.result()
             runs.append(run)
