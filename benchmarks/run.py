@@ -14,7 +14,20 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("imports", "decide", "demo", "coverage", "gate", "audit", "ope", "data", "shuttle_learners")
+NAMES = (
+    "imports",
+    "decide",
+    "demo",
+    "coverage",
+    "gate",
+    "audit",
+    "ope",
+    "data",
+    "joins",
+    "shuttle_learners",
+    "guard",
+    "killed_loop",
+)
 
 
 def main() -> None:
