@@ -69,6 +69,7 @@ class PostgresLog:
             ) from error
         if self._engine.name != "postgresql":
             raise ConfigError(f"an event log is a folder or PostgreSQL, not {self._engine.name}", field="log")
+        self._reads = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # one round trip instead of three
         self._place = self._engine.url.render_as_string(hide_password=True)
         self._writer: sa.Connection | None = None
         self._lock = Lock()
@@ -155,7 +156,7 @@ class PostgresLog:
         return answers
 
     def _query(self, statement: sa.TextClause, **values: Any) -> Sequence[Any]:
-        with self._faults(), self._engine.connect() as db:
+        with self._faults(), self._reads.connect() as db:
             return db.execute(statement, values).all()
 
     def _drop(self) -> None:

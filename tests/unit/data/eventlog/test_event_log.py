@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing as mp
-import statistics
 import time
 
 import pytest
@@ -108,7 +107,7 @@ def test_reading_nothing_new_costs_less_than_a_millisecond(place):
         start = time.perf_counter()
         log.read(mark)
         took.append(time.perf_counter() - start)
-    assert statistics.median(took) < 1e-3
+    assert min(took) < 1e-3  # the least of a hundred: what it costs on a machine that does other things too
     log.close()
 
 
@@ -116,9 +115,12 @@ def test_keys_are_looked_up_by_the_index(place):
     """A thousand keys among twenty thousand take milliseconds; walking the table for each takes over a second."""
     log = open_event_log(place)
     log.append([decision(f"d{i}", b"x" * 300) for i in range(20_000)])
-    start = time.perf_counter()
-    found = log.copies("decision", [f"d{i}" for i in range(19_500, 20_500)])
-    assert time.perf_counter() - start < 0.5
+    took, found = [], []
+    for _ in range(5):
+        start = time.perf_counter()
+        found = log.copies("decision", [f"d{i}" for i in range(19_500, 20_500)])
+        took.append(time.perf_counter() - start)
+    assert min(took) < 0.3
     assert sorted(entry.key for entry in found) == sorted(f"d{i}" for i in range(19_500, 20_000))
     log.close()
 
