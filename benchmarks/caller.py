@@ -141,8 +141,9 @@ class Caller:
                 continue
             ask = self._waiting.popleft()
             self._inside += 1
-            begun = time.perf_counter()
+            begun, fresh = time.perf_counter(), True
             try:
+                fresh = writer is None
                 if writer is None:
                     reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 head = f"POST {ask.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -150,7 +151,7 @@ class Caller:
                 assert reader is not None
                 status, reply, closing, headers = await _answer(reader)
             except (OSError, asyncio.IncompleteReadError, EOFError) as error:
-                writer = self._lost(ask, error, writer)
+                writer = self._lost(ask, error, writer, fresh)
                 await asyncio.sleep(0.01)
                 continue
             finally:
@@ -163,9 +164,9 @@ class Caller:
         if writer is not None:
             writer.close()
 
-    def _lost(self, ask: Ask, error: BaseException, writer: asyncio.StreamWriter | None) -> None:
+    def _lost(self, ask: Ask, error: BaseException, writer: asyncio.StreamWriter | None, fresh: bool) -> None:
         if writer is not None:  # else nobody listened, so nothing was sent
-            self.lost[type(error).__name__] += 1
+            self.lost[f"{type(error).__name__}, {'fresh' if fresh else 'kept'} connection"] += 1
             self.unanswered.append(ask)
             writer.close()
         if self.again:

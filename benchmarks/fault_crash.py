@@ -162,6 +162,7 @@ async def _stops(home: Path, n: int, rate: float, seed: int) -> dict[str, Any]:
     return {
         "stops": n,
         "accepted_and_cut": cut,  # written down, and no reply came
+        "how": dict(caller.lost),
         "closed_before_reading": resets,  # of those kept connections that closed as the next request was on its way
         "exit_seconds": {"median": statistics.median(seconds), "max": max(seconds)},
         "exit_codes": sorted(set(codes)),

@@ -22,9 +22,10 @@ from fault_crash import kills, stops, torn
 from fault_disk import Unavailable, full, injected
 from fault_traffic import Hostile, failing, overload, swaps
 from service import scratch
+from service_pages import main as write_pages
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, PAGE = ROOT / "benchmarks" / "results" / "faults.json", ROOT / "docs" / "faults.md"
+RESULTS = ROOT / "benchmarks" / "results" / "faults.json"
 
 
 def ways(home: Path, n: int) -> dict[str, Any]:
@@ -66,6 +67,7 @@ def main(argv: list[str] | None = None) -> int:
             kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
             kept[name] = found
             RESULTS.write_text(json.dumps({key: kept[key] for key in EXPERIMENTS if key in kept}, indent=1) + "\n")
+            write_pages()
     return 0
 
 

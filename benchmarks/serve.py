@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -21,13 +22,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from service import FEATURES, Server, make_home, scratch
+from service_pages import main as write_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "benchmarks"
-RESULTS, PAGE = HERE / "results" / "serve.json", ROOT / "docs" / "speed.md"
+RESULTS = HERE / "results" / "serve.json"
 PEER = HERE / ".peers" / "mlflow"
 SERVER_CORE, LOAD_CORE = ["taskset", "-c", "0"], ["taskset", "-c", "1"]
 GOALS = {"json": 1.6, "mlflow": 8.0, "durable": 0.9, "decide_us": 12.0, "vw": 4.0}
@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     print(json.dumps(report, indent=1))
     if not options.quick and not options.without:
         RESULTS.write_text(json.dumps(report, indent=1) + "\n")
+        write_pages()
     return 0
 
 
@@ -59,7 +60,10 @@ def contestants(folder: Path, without: set[str]) -> dict[str, Server]:
         made[name] = Server(folder / name, command=command, wrap=SERVER_CORE)
     if "mlflow" not in without:
         command = mlflow_command(folder / "mlflow")
-        made["mlflow"] = Server(folder / "mlflow", command=command, wrap=SERVER_CORE, ready_path="/ping")
+        path = f"{PEER / 'bin'}:{os.environ['PATH']}"
+        made["mlflow"] = Server(
+            folder / "mlflow", command=command, wrap=SERVER_CORE, ready_path="/ping", env={"PATH": path}
+        )
     return {name: server for name, server in made.items() if name not in without}
 
 
@@ -80,7 +84,8 @@ def measure(folder: Path, rounds: int, requests: int, without: set[str]) -> dict
                 if turn:
                     found.setdefault(name, []).append(seen)
         calm = {name: calmly(server, name) for name, server in servers.items()}
-    return summary(found) | {"calm_ms": calm, "rounds": rounds, "requests": requests, "goals": GOALS}
+    told = {"mlflow_version": mlflow_version(), "rounds": rounds, "requests": requests, "goals": GOALS}
+    return summary(found) | {"calm_ms": calm, **told}
 
 
 def asked(server: Server, n: int, connections: int, prefix: str, *, mlflow: bool = False) -> dict[str, float]:
@@ -136,6 +141,15 @@ print(mlflow.__version__)
 """
 
 
+def mlflow_version() -> str:
+    """Of the peer's environment; empty where there is none."""
+    python = PEER / "bin" / "python"
+    if not python.exists():
+        return ""
+    asked = "from importlib.metadata import version; print(version('mlflow'))"
+    return subprocess.run([str(python), "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def mlflow_command(folder: Path) -> Sequence[str]:
     """`mlflow models serve` of a linear classifier of 20 numbers and 10 classes."""
     python = PEER / "bin" / "python"
@@ -149,5 +163,4 @@ def mlflow_command(folder: Path) -> Sequence[str]:
 
 
 if __name__ == "__main__":
-    assert np.__version__
     raise SystemExit(main())
