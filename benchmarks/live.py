@@ -158,9 +158,9 @@ def main() -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     if options.fresh:
-        from fresh import main as fresh
+        from fresh import measure
 
-        raise SystemExit(fresh(options.shuttle, quick=options.quick))
+        raise SystemExit(measure(options.shuttle, quick=options.quick))
     loops, seeds = (4, 1) if options.quick else (LOOPS, options.seeds)
     target, missed = HERE / "results" / "live.json", []
     found = json.loads(target.read_text()) if target.exists() and options.only else {}

@@ -27,6 +27,11 @@ NAMES = (
     "shuttle_learners",
     "guard",
     "killed_loop",
+    "live",
+    "fresh",
+    "loop",
+    "serve",
+    "faults",
 )
 
 
