@@ -4,8 +4,11 @@ Full counts are benchmarks/faults.py's.
 Real servers on loopback, load from this process, every experiment bounded; only servers started here are ended.
 """
 
+import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
@@ -39,3 +42,11 @@ def test_sigterm_under_load_answers_what_it_accepted(tmp_path):
     nothing_is_lost(found)
     assert found["accepted_and_cut"] == 0 and found["exit_codes"] == [0]
     assert found["exit_seconds"]["max"] <= 10
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_service_that_cannot_start_says_why(tmp_path, workers):
+    code = "import sys; from understudy.cli import main; sys.exit(main(sys.argv[1:]))"
+    told = ["serve", "nobody", "--home", str(tmp_path), "--port", "0", "--workers", workers]
+    done = subprocess.run([sys.executable, "-c", code, *told], capture_output=True, text=True, timeout=60)
+    assert done.returncode in (1, 2) and "nobody is live under 'nobody'" in done.stderr and "Traceback" not in done.stderr

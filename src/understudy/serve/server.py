@@ -101,18 +101,18 @@ def run_worker(settings: Settings, index: int, board: IO[bytes], ready: Any) -> 
     from understudy.serve.app import make_app
     from understudy.serve.worker import Worker
 
-    with mmap.mmap(board.fileno(), 8 * WIDTH * settings.workers) as shared:
-        worker = Worker(settings, index, memoryview(shared))
-        try:
-            asyncio.run(_listen(worker, make_app(worker), ready))
-        except UnderstudyError as error:
-            _log.error("stopped", reason=str(error))
-            return 1
-        # Everything is on the disk. The server's own threads may abort the process while Python takes itself apart,
-        # so that is not waited for.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+    shared = mmap.mmap(board.fileno(), 8 * WIDTH * settings.workers)  # for as long as the process lives
+    worker = Worker(settings, index, memoryview(shared))
+    try:
+        asyncio.run(_listen(worker, make_app(worker), ready))
+    except UnderstudyError as error:
+        _log.error("stopped", reason=str(error))
+        return 1
+    # Everything is on the disk. The server's own threads may abort the process while Python takes itself apart,
+    # so that is not waited for.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def _listen(worker: Any, app: Any, ready: Any) -> None:
@@ -223,7 +223,11 @@ def main(told: str) -> int:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr), processors=_PROCESSORS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with os.fdopen(board, "r+b") as file:
-        return run_worker(settings, index, file, lambda: print(_READY.decode(), flush=True))
+        try:
+            return run_worker(settings, index, file, lambda: print(_READY.decode(), flush=True))
+        except UnderstudyError as error:
+            _log.error("not started", reason=str(error))
+            return 1
 
 
 def _end_with_parent() -> None:
