@@ -81,6 +81,8 @@ def measure(folder: Path, rounds: int, requests: int, without: set[str]) -> dict
             for name, server in servers.items():
                 n = max(200, requests // (10 if name == "mlflow" else 1))
                 seen = asked(server, n, 32, f"{name}{turn}", mlflow=name == "mlflow")
+                if name in ("ours", "commit"):  # as many at once as keep the core busy while the disk confirms
+                    seen["most_per_second"] = asked(server, n, 128, f"{name}{turn}m")["per_second"]
                 if turn:
                     found.setdefault(name, []).append(seen)
         calm = {name: calmly(server, name) for name, server in servers.items()}
@@ -121,7 +123,7 @@ def summary(found: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
         return {"ratio": round(statistics.median(each), 3), "rounds": [round(one, 3) for one in each]}
 
     ratios = {"json": ratio("ours", "json", "cpu_us"), "raw": ratio("ours", "raw", "cpu_us")}
-    ratios |= {"commit_cpu": ratio("ours", "commit", "cpu_us"), "durable": ratio("ours", "commit", "per_second")}
+    ratios |= {"commit_cpu": ratio("ours", "commit", "cpu_us"), "durable": ratio("ours", "commit", "most_per_second")}
     if "mlflow" in found:
         ratios["mlflow"] = ratio("mlflow", "ours", "cpu_us")
     return {"servers": medians, "ratios": ratios}

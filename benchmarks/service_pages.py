@@ -150,7 +150,7 @@ def speed_page(found: Found, decide: Found | None) -> str:
     bars = [
         ["CPU per decision ÷ bare JSON handler", "json", f"≤ {goals['json']}"],
         ["CPU of MLflow ÷ ours", "mlflow", f"≥ {goals['mlflow']:g}"],
-        ["durable decisions/s ÷ bare group commit", "durable", f"≥ {goals['durable']}"],
+        ["durable decisions/s ÷ bare group commit, 128 connections", "durable", f"≥ {goals['durable']}"],
         ["CPU per decision ÷ bare group commit", "commit_cpu", ""],
         ["CPU per decision ÷ raw ASGI handler", "raw", ""],
     ]
@@ -160,6 +160,8 @@ def speed_page(found: Found, decide: Found | None) -> str:
         if key in ratios
     ]
     text += table(["ratio", "median", "over rounds", "bar"], rows)
+    most = servers["ours"]["most_per_second"]
+    text += f"Over 128 connections one core made {most:,.0f} decisions durable a second (bar: 2,000 on a quiet machine).\n\n"
     return (text + in_process(decide)).rstrip("\n") + "\n" if decide else text.rstrip("\n") + "\n"
 
 

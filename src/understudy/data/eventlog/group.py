@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from itertools import islice
@@ -13,6 +14,7 @@ from typing import Any
 from understudy.data.eventlog.errors import Busy, LogDown
 from understudy.data.eventlog.records import EventLog, Record
 
+_LONGEST = 0.001  # seconds that a commit waits for company
 Answer = list[bytes | None] | BaseException
 Request = tuple[Sequence[Record], Any]  # the records, and the future that waits for them
 
@@ -94,10 +96,12 @@ class GroupCommit:
                 self._gathered = []
 
     def _write(self) -> None:
-        going = True
+        going, expected, pause = True, 0, 0.0
         while going:
             batch: list[Request] = []
             size, requests = 0, self._queue.get()
+            if requests is not None and len(requests) < expected:
+                time.sleep(pause)  # as many as last time are on their way: together they cost one commit
             while requests is not None:
                 batch += requests
                 size += sum(len(records) for records, _ in requests)
@@ -106,7 +110,9 @@ class GroupCommit:
                 requests = self._queue.get()
             going = requests is not None
             if batch:
+                begun = time.monotonic()
                 answers = self._append(batch)
+                expected, pause = len(batch), min(_LONGEST, (time.monotonic() - begun) / 2)
                 self._settled += size
                 self._largest = max(self._largest, size)
                 _deliver(batch, answers)
