@@ -103,7 +103,8 @@ def bad_policies(found: Found) -> str:
     ]  # fmt: skip
     text = "## A policy that fails\n\nA third party's policy, found by its entry point, fails in every request or in "
     text += "one of ten. Half of the requests bring a baseline, which must act with propensity 1; for the others it is "
-    text += "uniform. Latencies are those the caller sees, the machine's own delays included.\n\n"
+    text += "uniform. Latencies are those the caller sees, the machine's own delays included; the first row, a policy "
+    text += "that never fails, shows what these are.\n\n"
     head = ["how", "answered", "failed", "by the baseline", "wrong propensities", "reasons"]
     return text + table([*head, "p50 ms", "p99 ms", "longest", "over 50 ms"], rows)
 
@@ -161,7 +162,8 @@ def speed_page(found: Found, decide: Found | None) -> str:
     ]
     text += table(["ratio", "median", "over rounds", "bar"], rows)
     most = servers["ours"]["most_per_second"]
-    text += f"Over 128 connections one core made {most:,.0f} decisions durable a second (bar: 2,000 on a quiet machine).\n\n"
+    text += f"Over 128 connections one core made {most:,.0f} decisions durable a second "
+    text += "(bar: 2,000 on a quiet machine).\n\n"
     return (text + in_process(decide)).rstrip("\n") + "\n" if decide else text.rstrip("\n") + "\n"
 
 
