@@ -41,6 +41,12 @@ def speed() -> list[str]:
         bar = f"≤ {data['goals']['cpu_ratio']}×, ≤ {data['goals']['peak_gb']} GB"
         what += f", peak {data['peak_gb']['ours']:.2f} GB"
         rows.append(f"| {what} | the bare DuckDB query | {data['cpu_ratio']:.2f}× | {bar} |")
+    if serve := load("serve"):
+        bare, mlflow = (f"{serve['ratios'][key]['ratio']:.1f}" for key in ("json", "mlflow"))
+        goals = serve["goals"]
+        what = "a decision over HTTP, durable before its answer"
+        rows.append(f"| {what} | a bare JSON handler | {bare}× | ≤ {goals['json']:g}× |")
+        rows.append(f"| the same | `mlflow models serve` | {mlflow}× faster | ≥ {goals['mlflow']:g}× |")
     if imports := load("imports"):
         rows.append(f"| `import understudy` | `import numpy` | {imports['ratio']:.2f}× | ≤ {imports['bar']}× |")
     return rows
