@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from understudy.core.errors import ConfigError, DataError, EvidenceError, StoreError
+from understudy.data.traffic import Direction, Traffic
 from understudy.runs.assess import Assessment, assess
 from understudy.runs.bring import bring, bring_together, draft
 from understudy.runs.home import Home
@@ -87,6 +88,18 @@ def test_promotion_needs_the_verdict_and_rollback_undoes_it(raw: Path, tmp_path:
     assert Home(tmp_path).current("production") is None
     with pytest.raises(StoreError):
         rollback("production", why="once more", home=tmp_path)
+
+
+def test_a_rollback_ends_the_trial_beside_it(tmp_path: Path) -> None:
+    """Whoever was on a share of the traffic was judged against the policy that is gone."""
+    ledger = Home(tmp_path).ledger
+    ledger.install("app", "first", time=1, reason="a start")
+    ledger.override("app", "second", time=2, reason="a test")
+    Traffic(ledger).direct(Direction(alias="app", mode="canary", candidate="third", share=0.3, time=3))
+    rollback("app", why="complaints", home=tmp_path)
+    now = Traffic(ledger).current("app")
+    assert (now.mode, now.candidate, now.share) == ("live", None, 0.0)
+    assert len(Traffic(ledger).history("app")) == 2, "one trial, one end"
 
 
 def test_after_a_rollback_only_a_newer_look_promotes(raw: Path, tmp_path: Path) -> None:

@@ -7,34 +7,32 @@ training code; it reads policies from the home, as always.
 from __future__ import annotations
 
 import fcntl
-import io
 import os
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from understudy import __version__
 from understudy.core.errors import ConfigError, StoreError
 from understudy.core.hashing import canonical
 from understudy.core.manifest import Manifest
 from understudy.core.problem import Problem
-from understudy.core.protocols import OnlineLearner, State
+from understudy.core.protocols import OnlineLearner
 from understudy.data.eventlog import EventLog, Watermark
 from understudy.data.home import Home, now
 from understudy.models.policy_file import encode_policy
+from understudy.models.state_file import read_state, write_state
 from understudy.runs.pairing import Pair, Pairing
 from understudy.runs.settings import learner as named
 
 AT_ONCE = 1_000  # events in one read
 SOON, SELDOM = 0.001, 0.05  # seconds between looks at the log while events come, and once none has come for a while
 AWAKE = 1.0  # seconds
-SAVED = "state.npz"
+SAVED = "learned.state"
 
 
 @dataclass(frozen=True)
@@ -158,24 +156,13 @@ class Follower:
 
     def save(self) -> None:
         """Write down all that is known, in one piece."""
-        state = self.learning.state()
-        head = self.recipe | {
+        extra = self.recipe | {
             "seed": self.lesson.seed,
             "problem": self.problem.hash,
             "mark": self.mark,
             "learned": self.learned,
-            "kind": state.kind,
-            "config": state.config,
         }
-        raw = io.BytesIO()
-        arrays: dict[str, Any] = {f"state.{name}": array for name, array in state.arrays.items()}
-        np.savez(raw, head=np.frombuffer(canonical(head), np.uint8), **arrays)
-        partial = self.folder / f".{SAVED}.partial"
-        with partial.open("wb") as file:
-            file.write(raw.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(self.folder / SAVED)
+        write_state(self.folder / SAVED, self.learning.state(), extra)
         self.saved = self.seen
 
     def lines(self) -> list[str]:
@@ -212,12 +199,7 @@ class Follower:
     def _resume(self) -> None:
         """Go on from the saved state; open decisions are found by reading the log again up to its watermark."""
         path = self.folder / SAVED
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                head = msgspec.json.decode(file["head"].tobytes())
-                arrays = {name[6:]: file[name] for name in file.files if name != "head"}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, msgspec.DecodeError) as error:
-            raise StoreError(f"{path} cannot be read: {error}", hint="Delete it to learn from the start.") from error
+        state, head = read_state(path)
         mine = msgspec.json.decode(canonical(self.recipe | {"seed": self.lesson.seed, "problem": self.problem.hash}))
         if {key: head[key] for key in mine} != mine:
             raise StoreError(
@@ -226,7 +208,7 @@ class Follower:
                 f"Use the same, or delete {path} to learn from the start of the log.",
                 field="learner",
             )
-        self.learning = self.learner.resume(self.problem, State(head["kind"], head["config"], arrays))
+        self.learning = self.learner.resume(self.problem, state)
         self.mark, self.learned, self.saved = head["mark"], head["learned"], self.seen
         for _ in pairs_until(self.mark, self.log, self.pairing):
             continue

@@ -20,6 +20,7 @@ from understudy.core.steps import concat
 from understudy.data.artifact import verify_artifact, write_artifact
 from understudy.data.dataset import decision_hashes, open_dataset
 from understudy.data.ledger import Look
+from understudy.data.traffic import Direction, Traffic
 from understudy.gate import GateRules, Lineage, Turn, disjoint, gate, plan
 from understudy.ope.audit import Known, audit
 from understudy.ope.evaluate import evaluate
@@ -245,11 +246,17 @@ def promote(run: str | Path, *, alias: str, home: str | Path) -> dict[str, Any]:
 
 
 def rollback(alias: str, *, why: str, home: str | Path) -> dict[str, Any]:
-    """Put back who was live before. Raises: StoreError if nobody was."""
+    """Put back who was live before, and end any trial beside it: that was judged against whoever is gone now.
+
+    Raises: StoreError if nobody was live before.
+    """
     place = Home(home)
     if not place.exists:
         raise StoreError(f"there is no ledger in {home}, so nothing was ever promoted", field=str(home))
     promotion = place.ledger.rollback(alias, reason=why, time=now())
+    traffic = Traffic(place.ledger)
+    if traffic.current(alias).candidate is not None:
+        traffic.direct(Direction(alias=alias, time=now(), reason=f"rollback: {why}"))
     return {"alias": alias, "policy": promotion.policy, "version": promotion.version, "reason": why}
 
 

@@ -166,7 +166,7 @@ def test_a_damaged_state_is_refused(home: Home, log: EventLog) -> None:
     whole = path.read_bytes()
     for raw in (whole[: len(whole) // 2], whole[:3000] + b"\xff\xff" + whole[3002:]):
         path.write_bytes(raw)
-        with pytest.raises(StoreError, match="cannot be read"):
+        with pytest.raises(StoreError, match="damaged"):
             Follower(LESSON, ENV.problem, home, "app", log)
 
 
