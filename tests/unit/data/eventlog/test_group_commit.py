@@ -155,3 +155,28 @@ def test_an_event_in_a_group_is_cheap(log):
     assert group.submit([]).result(10) == []
     assert spent / n < 60e-6
     group.close()
+
+
+def test_what_one_pass_of_a_loop_brings_is_one_commit(log):
+    group = GroupCommit(log)
+
+    async def ask() -> list:
+        return await asyncio.gather(*(group.write([decision(f"k-{i}")]) for i in range(50)))
+
+    assert asyncio.run(ask()) == [[None]] * 50
+    assert group.counts() == {"waiting": 0, "batches": 1, "largest": 50, "failed": 0}
+    group.close()
+
+
+def test_what_a_pass_has_gathered_is_written_although_the_group_closes(log):
+    group = GroupCommit(log)
+
+    async def ask() -> list:
+        waiting = [group.write([decision(f"k-{i}")]) for i in range(3)]
+        await asyncio.to_thread(group.close)
+        with pytest.raises(LogDown):
+            group.write([decision("late")])
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(ask()) == [[None]] * 3
+    assert log.counts()["events"] == 3
