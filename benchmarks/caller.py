@@ -61,6 +61,7 @@ class Caller:
     refusals: list[tuple[float, int, dict[str, str]]] = field(default_factory=list)  # (when, status, headers)
     successes: deque[float] = field(default_factory=lambda: deque(maxlen=200_000))  # when
     latencies: list[float] = field(default_factory=list)
+    took: dict[str, float] = field(default_factory=dict)  # decision id → seconds to its first answer
     changed: list[str] = field(default_factory=list)  # decisions whose second reply was another
     made: int = 0
 
@@ -157,6 +158,8 @@ class Caller:
             finally:
                 self._inside -= 1
             self.latencies.append(time.perf_counter() - begun)
+            if ask.path == "/decide":
+                self.took.setdefault(ask.key, self.latencies[-1])
             self._answered(ask, status, reply, headers)
             if closing:
                 writer.close()

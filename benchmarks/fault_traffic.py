@@ -185,7 +185,7 @@ async def _failing(home: Path, n: int, rate: float, seed: int, env: dict[str, st
                 caller.stop()
             await asyncio.gather(*tasks)
     replies = [(i, json.loads(raw)) for i, caller in enumerate(callers) for raw in caller.acknowledged.values()]
-    by = [reply for _, reply in replies if reply["policy_id"] == "baseline"]
+    by = [(i, reply) for i, reply in replies if reply["policy_id"] == "baseline"]
     wrong = 0
     for i, reply in replies:
         if reply["policy_id"] == "baseline":
@@ -195,11 +195,14 @@ async def _failing(home: Path, n: int, rate: float, seed: int, env: dict[str, st
     return {
         "answered": len(replies),
         "by_baseline": len(by),
-        "reasons": dict(Counter(reply["fallback"] for reply in by)),
+        "reasons": dict(Counter(reply["fallback"] for _, reply in by)),
         "failed": sum(k for caller in callers for code, k in caller.statuses.items() if code != 200),
         "wrong_propensities": wrong,
         "ms": quantiles(value for caller in callers for value in caller.latencies),
         "over_50_ms": sum(value > 0.05 for caller in callers for value in caller.latencies),
+        "given_up_ms": [
+            round(1e3 * callers[i].took[one["decision_id"]], 1) for i, one in by if one["fallback"] == "slow"
+        ],
         "drained": drained,
     }
 

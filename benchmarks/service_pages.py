@@ -98,7 +98,8 @@ def bad_policies(found: Found) -> str:
     """The live policy fails, always or in one request of ten."""
     rows = [
         [name, f"{f['answered']:,}", str(f["failed"]), f"{f['by_baseline']:,}", str(f["wrong_propensities"]),
-         counted(f["reasons"]), str(f["ms"]["p50"]), str(f["ms"]["p99"]), str(f["ms"]["max"]), str(f["over_50_ms"])]
+         counted(f["reasons"]), str(f["ms"]["p50"]), str(f["ms"]["p99"]), str(f["ms"]["max"]), str(f["over_50_ms"]),
+         ", ".join(map(str, f.get("given_up_ms", [])))]
         for name, f in found.items()
     ]  # fmt: skip
     text = "## A policy that fails\n\nA third party's policy, found by its entry point, fails in every request or in "
@@ -106,7 +107,7 @@ def bad_policies(found: Found) -> str:
     text += "uniform. Latencies are those the caller sees, the machine's own delays included; the first row, a policy "
     text += "that never fails, shows what these are.\n\n"
     head = ["how", "answered", "failed", "by the baseline", "wrong propensities", "reasons"]
-    return text + table([*head, "p50 ms", "p99 ms", "longest", "over 50 ms"], rows)
+    return text + table([*head, "p50 ms", "p99 ms", "longest", "over 50 ms", "ms of those given up"], rows)
 
 
 def flood(f: Found) -> str:
