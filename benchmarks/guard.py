@@ -34,7 +34,7 @@ from understudy.runs.loop_settings import Guardrail
 RESULTS = Path(__file__).parent / "results" / "guard.json"
 K, N, EPSILON, EVERY = 7, 2_000, 0.02, 500
 WITHIN, LONG = 2_000, 20_000
-SHARES = (0.0, 0.05, 0.1, 0.2)
+SHARES = (0.0, 0.1, 0.3)
 RULES = Guardrail()
 
 

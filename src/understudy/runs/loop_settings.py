@@ -66,9 +66,9 @@ class Guardrail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     on: bool = True
-    margin: float = 0.01
-    alpha: float = 0.02
-    share: float = 0.1
+    margin: float = 0.0
+    alpha: float = 0.05
+    share: float = 0.3
     every: int = 1_000
 
     def __post_init__(self) -> None:
