@@ -40,6 +40,7 @@ def lift(
     q: Model = "forward",
     level: float = 0.95,
     seed: int = 0,
+    bounds: bool = True,
 ) -> Lift:
     """Evidence that the candidate's value exceeds the incumbent's by more than ``margin``, valid at every look.
 
@@ -53,6 +54,7 @@ def lift(
         q: ``"forward"`` (or a Regressor) is refitted on the past of each row; a ValueModel must come from other
             data; None bets on weights alone.
         level: of each of the one-sided bounds ``low`` and ``high``.
+        bounds: False computes the proof alone, in a quarter of the time: no ``low``, ``high`` or reverse process.
     Returns:
         A Lift. Where a unit has, or may later have, several episodes, one draw is the mean over the unit's episodes:
         the value compared is then the average over units, and ``anytime`` is False, because a unit that returns
@@ -69,10 +71,12 @@ def lift(
         )
     values, notes = _values(log, q, problem, seed)
     m, need = margin / log.width, -float(np.log1p(-level))
-    behind = _draws(log.swapped(), values)
-    against = behind.wealth(-m)
-    high = -behind.bound(need, -m, against.peak)
-    del behind
+    high, against = None, 0.0
+    if bounds:
+        behind = _draws(log.swapped(), values)
+        against = behind.wealth(-m).peak
+        high = -behind.bound(need, -m, against) * log.width
+        del behind
     ahead = _draws(log, values)  # after the reverse is done with, so that one set of draws is in memory at a time
     wealth = ahead.wealth(m)
     u = len(ahead.ips)
@@ -84,13 +88,13 @@ def lift(
         log_e=wealth.log_e,
         peak_log_e=wealth.peak,
         mean=float(ahead.best.mean()) * log.width,
-        low=ahead.bound(need, m, wealth.peak) * log.width,
-        high=high * log.width,
+        low=ahead.bound(need, m, wealth.peak) * log.width if bounds else None,
+        high=high,
         second_moment=float(np.square(ahead.ips).mean()),
         parts=_parts(wealth),
         level=level,
         std_error=float(ahead.best.std(ddof=1) / np.sqrt(u)) * log.width,
-        reverse_peak_log_e=against.peak,
+        reverse_peak_log_e=against,
         growth=float(wealth.log_wealth.max()) / u,
         n_units=u,
         anytime=problem.unit != "unit" and u == len(log.w_new),

@@ -65,7 +65,8 @@ def watch(
         number: which reading this is, from 1; counts only where units may return, which makes each a test of its own.
     Raises: EvidenceError if the log has no propensities, or fewer than two units.
     """
-    found = lift(data, before, live, names=(BEFORE, LIVE), margin=rules.margin, level=1 - rules.alpha, seed=seed)
+    names, level = (BEFORE, LIVE), 1 - rules.alpha
+    found = lift(data, before, live, names=names, margin=rules.margin, level=level, seed=seed, bounds=False)
     alpha = rules.alpha if found.anytime else spent(rules.alpha, number)
     return Watched(found, -math.log(alpha), number)
 

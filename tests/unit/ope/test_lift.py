@@ -45,6 +45,13 @@ def test_the_better_policy_is_proven_and_the_worse_one_disproven():
     assert down.low < true_value(BAD) - true_value(OLD) < down.high < 0
 
 
+def test_the_proof_alone_is_the_same_proof():
+    """Without bounds everything that the proof rests on is the same to the bit."""
+    whole, alone = lift(log(2000), GOOD, OLD, names=NAMES), lift(log(2000), GOOD, OLD, names=NAMES, bounds=False)
+    assert whole.low is not None and whole.high is not None and whole.reverse_peak_log_e != 0
+    assert alone == msgspec.structs.replace(whole, low=None, high=None, reverse_peak_log_e=0.0)
+
+
 def test_a_copy_of_the_incumbent_earns_nothing():
     """S16: every draw is 0, whatever the rewards."""
     same = lift(log(500), OLD, OLD, names=NAMES)
