@@ -55,14 +55,23 @@ def killed_at(home: Path, told: LoopSettings, at: int, *, after: bool) -> int:
 
     0 kills nobody. ``after`` kills once the commit is on the disk, else before it is made.
     """
+
+    def run() -> None:
+        with serving(home, told) as service:
+            run_loop(told, home=home, service=service)
+
+    return killed(run, at, after=after)
+
+
+def killed(run: Callable[[], object], at: int, *, after: bool) -> int:
+    """The same of anything else that writes to a ledger."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     code = 70
     try:
         _kill_at(at, after)
-        with serving(home, told) as service:
-            run_loop(told, home=home, service=service)
+        run()
         code = 0
     finally:
         os._exit(code)

@@ -77,6 +77,7 @@ def join(
     """
     course = open_course(home, experiment)
     step = course.expect("join")
+    hosting.finish_rollback(course, service)
     before = course.done("joining", step.turn - 1)
 
     def inputs() -> dict[str, Any]:
@@ -97,6 +98,7 @@ def join(
 
 def watch(course: Course, turn: int, as_of: str, service: Service | None = None) -> guard.Watched | None:
     """Read the guardrail within a turn, on what has been decided so far; nothing of it is kept but a rollback."""
+    hosting.finish_rollback(course, service)
     if not guard.active(course):
         return None
     before = course.done("joining", turn - 1)

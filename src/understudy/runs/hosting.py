@@ -108,6 +108,13 @@ def roll_back(course: Course, turn: int, reason: str, service: Service | None) -
     return course.work("hosting", Step("join", turn, "rollback"), inputs, act)
 
 
+def finish_rollback(course: Course, service: Service | None) -> None:
+    """Finish a rollback that a killed process left half done: once it stands in the ledger nobody asks for it again."""
+    for job in course.jobs:
+        if job.workflow == "hosting" and job.in_flight and job.body["role"] == "rollback":
+            roll_back(course, job.body["turn"], job.body["why"], service)
+
+
 def direct(course: Course, wanted: Direction) -> Direction:
     """Direct the traffic; what is so already is not said again."""
     traffic = Traffic(course.home.ledger)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 from benchmarks.guard import LONG, WITHIN, case, noticed
-from tests.looping import serving, small
+from tests.looping import killed, serving, small
 
+from understudy.core.manifest import Manifest
 from understudy.data.home import Home, now
-from understudy.data.traffic import Traffic
+from understudy.data.traffic import Direction, Traffic
+from understudy.models.policies import Fixed
+from understudy.models.policy_file import encode_policy
 from understudy.runs import experiment as steps
+from understudy.runs import hosting
 from understudy.runs.course import open_course
 from understudy.runs.guard import active
 from understudy.runs.loop import run_loop, simulation
@@ -48,6 +54,39 @@ def test_a_breach_rolls_back_directs_and_says_why(tmp_path: Path) -> None:
         job = next(job for job in course.jobs if job.body["role"] == "rollback")
         assert job.state == "DEPLOYED" and job.body["why"] == undone.reason
         assert result.rows[3].mean_reward > 0.5 and Traffic(ledger).current("production").mode == "live"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("commit", [3, 4], ids=["begun", "rolled back"])
+def test_a_rollback_cut_short_is_finished(tmp_path: Path, commit: int) -> None:
+    """Killed behind a commit of it; the first two open the ledger and announce it.
+
+    The breach is gone from then on, so nobody would come upon the job again, and no later one may begin beside it.
+    """
+    told = small(loops=2)
+    with serving(tmp_path, told) as service:
+        client = simulation(told)
+        assert client is not None
+        course = steps.start(told, home=tmp_path, service=service)
+        bad = course.home.put(
+            Manifest(kind="policy", problem_hash=course.problem.hash, code_version="0"),
+            encode_policy(Fixed(course.problem.actions.k, 1), problem=course.problem),
+        ).id
+        ledger = course.home.ledger
+        ledger.override("production", bad, time=now(), reason="a mistake")
+        first = ledger.history("production")[0].policy
+        Traffic(ledger).direct(Direction(alias="production", mode="canary", candidate=first, share=0.1))
+
+    def roll_back() -> None:
+        hosting.roll_back(open_course(tmp_path, told.id), 1, "worse", None)
+
+    assert killed(roll_back, commit, after=True) == -signal.SIGKILL
+    with serving(tmp_path, told) as service:
+        run_loop(told, home=tmp_path, service=service)
+    assert [job.state for job in course.jobs if job.body["role"] == "rollback"] == ["DEPLOYED"]
+    history = ledger.history("production")
+    assert [change.kind for change in history][:3] == ["install", "override", "rollback"]
+    assert Traffic(ledger).current("production").mode == "live" and course.state == "FINISHED"
 
 
 def _step(course, client, service) -> None:
