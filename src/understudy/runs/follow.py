@@ -23,6 +23,7 @@ from understudy.core.manifest import Manifest
 from understudy.core.problem import Problem
 from understudy.core.protocols import OnlineLearner
 from understudy.data.eventlog import EventLog, Watermark
+from understudy.data.eventlog.records import ALL, within
 from understudy.data.home import Home, now
 from understudy.models.policy_file import encode_policy
 from understudy.models.state_file import read_state, write_state
@@ -116,10 +117,10 @@ class Follower:
 
     def step(self) -> int:
         """Read what has come, learn from it, make it live. Returns how many events were read."""
-        entries, _ = self.log.read(self.mark, AT_ONCE)
+        entries, behind = self.log.read(self.mark, AT_ONCE)
         for entry in entries:
             pair = self.pairing.take(entry)
-            self.mark[str(entry.worker)] = entry.seq
+            self.mark[ALL if ALL in behind else str(entry.worker)] = entry.seq
             if pair is not None:
                 self.learning = self.learner.update(self.learning, pair.steps())
                 self.learned = Watermark(self.mark)
@@ -220,7 +221,7 @@ def pairs_until(mark: Watermark, log: EventLog, pairing: Pairing) -> Iterator[Pa
     while True:
         entries, at = log.read(at)
         for entry in entries:
-            if entry.seq <= mark.get(str(entry.worker), 0):
+            if within(entry, mark):
                 pair = pairing.take(entry)
                 if pair is not None:
                     yield pair

@@ -10,7 +10,7 @@ from understudy.core.errors import ConfigError, StoreError
 from understudy.core.hashing import text_hashes
 from understudy.core.steps import concat
 from understudy.data.artifact import read_manifest, verify_artifact
-from understudy.data.eventlog import EventLog, open_event_log
+from understudy.data.eventlog import EventLog, Record, open_event_log
 from understudy.data.home import Home, now
 from understudy.envs.drift import drift
 from understudy.models.policy_file import read_policy
@@ -63,6 +63,25 @@ def test_a_policy_per_event_goes_live_and_says_what_it_learned_from(tmp_path: Pa
         assert [pair.decision_id for pair in rows] == [f"d-{i}" for i in range(n)]
     follower.close()
     log.close()
+
+
+def test_a_log_in_postgresql_is_read_to_its_end(home: Home, log: EventLog, postgres_url: str, monkeypatch) -> None:
+    """There all workers share one numbering: several reads, a saved state, and the rows, as from files."""
+    monkeypatch.setattr("understudy.runs.follow.AT_ONCE", 100)
+    writer = open_event_log(postgres_url, 3)
+    entries, _ = log.read({})
+    writer.append([Record(entry.kind, entry.key, entry.body) for entry in entries])
+    follower = Follower(LESSON, ENV.problem, home, "app", writer)
+    for _ in range(len(entries) // 100 + 1):
+        follower.step()
+    assert follower.step() == 0 and follower.mark == writer.end()
+    follower.close()
+    resumed = Follower(LESSON, ENV.problem, home, "app", writer)
+    assert resumed.step() == 0 and resumed.seen == follower.seen
+    rows = list(pairs_until(resumed.learned, writer, Pairing(ENV.problem)))
+    assert len(rows) == resumed.seen > 150
+    resumed.close()
+    writer.close()
 
 
 def while_steps(follower: Follower) -> None:
