@@ -57,7 +57,7 @@ class Decider:
         self._engine, self._deployment, self._write, self._clock = engine, deployment, write, clock
         self._deadline, self._max_waiting = deadline, max_waiting
         self._queue: SimpleQueue[Ticket | None] = SimpleQueue()
-        self._lock = Lock()
+        self._lock, self._entering = Lock(), Lock()
         self._batch: Batch | None = None  # the batch that a policy is asked about now
         self._stop, self._closed, self._ended = Event(), False, Event()
         self._stuck: list[tuple[Thread, Breaker]] = []
@@ -68,15 +68,16 @@ class Decider:
 
     def submit(self, ticket: Ticket) -> None:
         """From any thread. Raises: Busy, and LogDown while it closes."""
-        if self._closed:
-            raise LogDown("the service is closing", hint="Ask another worker, or this one once it is back.")
         if self._queue.qsize() >= self._max_waiting:
             raise Busy(
                 f"{self._max_waiting:,} requests wait to be decided",
                 "Requests come faster than they can be answered.",
                 "Ask again in a second.",
             )
-        self._queue.put(ticket)
+        with self._entering:  # behind the end nobody would find it
+            if self._closed:
+                raise LogDown("the service is closing", hint="Ask another worker, or this one once it is back.")
+            self._queue.put(ticket)
 
     @property
     def waiting(self) -> int:
@@ -85,9 +86,10 @@ class Decider:
 
     def close(self, timeout: float = 5.0) -> None:
         """Decide what waits, then stop."""
-        if not self._closed:
-            self._closed = True
-            self._queue.put(None)
+        with self._entering:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
         self._ended.wait(timeout)
         self._stop.set()
         self._watchdog.join(timeout)
@@ -175,7 +177,7 @@ class Decider:
         self.abandoned += 1
         self._engine.last_fault = f"slower than {self._deadline:g} s"
         self._stuck.append((batch.thread, breaker))
-        # Ends a policy that loops in Python, which would take turns with us; one that waits elsewhere ends with its wait.
+        # Ends a policy that loops in Python, which would take turns with us; one that waits ends with its wait.
         ident = ctypes.c_ulong(batch.thread.ident or 0)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(Abandoned))
         deployment = self._deployment()

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from understudy.core.errors import ConfigError, DataError, UnderstudyError
+from understudy.core.errors import ConfigError, DataError, StoreError, UnderstudyError
 from understudy.core.problem import Problem
 from understudy.core.service import ActivateRequest, DecideReply, DecideRequest, Logged, RewardRequest
 from understudy.data.eventlog import GroupCommit, Record, open_event_log
@@ -136,7 +136,7 @@ class Desk:
     def _write(self, tickets: Sequence[Ticket], records: Sequence[Record] | None = None) -> None:
         """Make decisions durable, then answer; called where they were decided."""
         if records is None:
-            records = [_record(one) for ticket in tickets for one in ticket.logged]
+            records = [record for ticket in tickets for record in _records(ticket)]
         if not records:
             self._wakers.settle(tickets)
             return
@@ -326,6 +326,15 @@ class Desk:
 COUNTS = ("decisions", "repeated", "rewards", "rewards_repeated", "activations", "swaps")
 
 
+def _records(ticket: Ticket) -> list[Record]:
+    """What is to be written down of a ticket; nothing if one of its texts cannot be."""
+    try:
+        return [_record(one) for one in ticket.logged]
+    except UnicodeEncodeError as error:  # of callers in this process; over HTTP it is refused where it is read
+        ticket.logged, ticket.error = [], error
+        return []
+
+
 def _record(logged: Logged) -> Record:
     return Record("decision", logged.decision_id, _encode(logged))
 
@@ -337,10 +346,14 @@ def _give_stored(tickets: Sequence[Ticket], records: Sequence[Record], stored: S
         for i in range(len(ticket.logged)):
             before = stored[at]
             if before is not None:
-                first, again = _decode(before), _decode(records[at].body)
-                if _question(first) != _question(again):
-                    ticket.error = _conflict(first.decision_id)
-                ticket.logged[i] = first
+                try:
+                    first, again = _decode(before), _decode(records[at].body)
+                except msgspec.MsgspecError as error:  # whoever waits must hear of it, and nobody else
+                    ticket.error = _unreadable(records[at].key, error)
+                else:
+                    if _question(first) != _question(again):
+                        ticket.error = _conflict(first.decision_id)
+                    ticket.logged[i] = first
             at += 1
 
 
@@ -353,6 +366,15 @@ def _conflict(id: str) -> Conflict:
     return Conflict(
         f"decision_id {id!r} stands in the log with another question",
         "One id can have one answer only.",
+        "Give every decision an id of its own, or none.",
+        field="decision_id",
+    )
+
+
+def _unreadable(id: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"what stands in the log under decision_id {id!r} is no decision: {error}",
+        "It was answered once, and the answer cannot be read any more.",
         "Give every decision an id of its own, or none.",
         field="decision_id",
     )

@@ -43,6 +43,7 @@ class Engine:
     ) -> None:
         self.application, self._clock, self._faults, self._rest = application, clock, faults, rest
         self.renew()
+        self.asked = self.breaker  # of who was asked last, whoever acts by now: its fault, if no answer comes
         self.faults: Counter[str] = Counter()  # decisions that the baseline took, by reason
         self.missed: Counter[str] = Counter()  # answers of whoever is only asked that never came
         self.last_fault = ""
@@ -51,7 +52,6 @@ class Engine:
         """Forget the faults: other policies act from now on."""
         self.breaker = Breaker(self._clock, self._faults, self._rest)  # of whoever acts
         self.beside = Breaker(self._clock, self._faults, self._rest)  # of whoever is only asked
-        self.asked = self.breaker  # of who was asked last: if the answer never comes, it is this one's fault
 
     def decide(self, request: DecideRequest, deployment: Deployment, now: float, fault: Fault | None = None) -> Logged:
         """The decision as it is to be written down.

@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 import msgspec
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from understudy.core.errors import ConfigError, DataError, StoreError
 from understudy.core.problem import ActionSpace, Feature, OutcomeSpec, Problem
 from understudy.core.service import ActivateRequest, DecideRequest, Logged, RewardRequest, Service
-from understudy.data.eventlog import LogDown, open_event_log
+from understudy.data.eventlog import LogDown, Record, open_event_log
 from understudy.data.home import Home
 from understudy.data.traffic import Direction, Traffic
 from understudy.models.policies import Discrete, Fixed, Uniform
@@ -261,6 +262,41 @@ def test_a_closed_desk_says_so_and_loses_nothing(home):
     desk.close()
 
 
+@pytest.mark.parametrize("deadline", [None, 1.0])
+def test_a_record_nobody_can_read_keeps_nobody_waiting(home, deadline):
+    """Only whoever asks for it again hears of it."""
+    log = open_event_log(home.log("production"))
+    log.append([Record("decision", "d-1", b"{}")])
+    log.close()
+    with LocalService(home.folder, "production", deadline=deadline) as service, ThreadPoolExecutor(2) as pool:
+        damaged, fine = (pool.submit(service.decide, ask(decision_id=id)) for id in ("d-1", "d-2"))
+        assert fine.result(5).action == "b"
+        assert isinstance(damaged.exception(5), StoreError)
+
+
+def test_a_text_that_cannot_be_written_down_stops_nobody_else(home):
+    """Half a surrogate pair passes in this process; whoever decides goes on."""
+    with LocalService(home.folder, "production", deadline=1.0) as service, ThreadPoolExecutor(1) as pool:
+        assert isinstance(pool.submit(service.decide, ask(unit_id="\ud800")).exception(5), UnicodeEncodeError)
+        assert pool.submit(service.decide, ask()).result(5).action == "b"
+    assert len(events(home)) == 1
+
+
+def test_who_comes_while_it_closes_is_told_so(home, monkeypatch):
+    """Between the question whether it is open and the queue's end there is no room to be forgotten in."""
+
+    class Closing(SimpleQueue):
+        def qsize(self):
+            desk._decider.close()
+            return super().qsize()
+
+    monkeypatch.setattr("understudy.serve.decider.SimpleQueue", Closing)
+    desk = Desk(home.folder, "production", deadline=1.0)
+    with ThreadPoolExecutor(1) as pool:
+        assert isinstance(pool.submit(desk.decide, [ask()]).exception(5), LogDown)
+    desk.close()
+
+
 # A policy must not make anybody late
 
 
@@ -325,6 +361,23 @@ def test_after_its_rest_a_policy_that_is_well_again_acts(home):
     while (reply := desk.decide([ask()])[0]).fallback and time.monotonic() < until:
         time.sleep(0.02)
     assert (reply.policy_id, reply.action) == ("slow", "b")
+    desk.close()
+
+
+def test_who_comes_after_a_policy_that_hangs_does_not_pay_for_it(home):
+    """Swapped while the other one is being waited for: the fault is the other one's, and the new one acts."""
+    slow = Slow(3.0)
+    desk = Desk(home.folder, "production", poll=0, deadline=0.5)
+    good = desk.deployment
+    desk.deployment = acting(desk, Actor("slow", slow))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(desk.decide, [ask()])
+        while not slow.asked:
+            time.sleep(0.001)
+        desk.engine.renew()
+        desk.deployment = good
+        assert waiting.result()[0].fallback == "slow"
+    assert desk.decide([ask()])[0].policy_id == "bee"
     desk.close()
 
 
