@@ -111,7 +111,7 @@ class LoopSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     backward: str = "2m"
     design: Literal["prospective", "holdout"] = "prospective"
     canary: float = 0.2
-    train_share: float = 0.6
+    train_share: float = 0.8
     gate: Literal["rules", "off"] = "rules"
     alpha: float = 0.05
     rules: dict[str, Any] = msgspec.field(default_factory=lambda: dict(RULES))

@@ -19,6 +19,7 @@ from understudy.core.registry import unknown
 from understudy.core.steps import concat
 from understudy.data.artifact import verify_artifact, write_artifact
 from understudy.data.dataset import decision_hashes, open_dataset
+from understudy.data.eventlog.export import is_segment
 from understudy.data.ledger import Look
 from understudy.data.traffic import Direction, Traffic
 from understudy.gate import GateRules, Lineage, Turn, disjoint, gate, plan
@@ -96,7 +97,7 @@ def prove(run: str | Path, *, on: str | Path, how: Proof, home: str | Path) -> t
         design=f"margin {rules.margin}, seed {how.seed}", stream=how.stream or None,
     )  # fmt: skip
     _refuse_rewritten(look, data, place)
-    findings = audit(open_dataset(on), known=Known(counts=dataset.counts))
+    findings = audit(open_dataset(on), known=Known(dataset.counts, witnessed=_witnessed(dataset, place)))
     terms = _Terms(rules, Turn(k=look.k, number=look.number), place, findings)
     verdict, proof = _judge(candidate, incumbent, data, how, terms)
     signed = msgspec.structs.replace(verdict, candidate=look.candidate, incumbent=look.incumbent)  # ids, not names
@@ -119,6 +120,12 @@ def prove(run: str | Path, *, on: str | Path, how: Proof, home: str | Path) -> t
     for artifact in (on, run, folder):
         place.record(artifact)
     return verdict, folder
+
+
+def _witnessed(dataset: Manifest, place: Home) -> bool:
+    """Whether every event was exported from an event log, which holds each context before its action is answered."""
+    logs = [place.known(parent.id) for parent in dataset.parents]
+    return bool(logs) and all(path is not None and path.exists() and is_segment(path) for path in logs)
 
 
 def trail(data: Any, rows: int | None = None) -> dict[str, Any]:

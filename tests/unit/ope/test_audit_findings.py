@@ -139,6 +139,17 @@ def test_a_copy_of_the_reward_is_a_leak() -> None:
     assert set(found(MemoryDataset(problem, leaked))) == {"reward_leak"}
 
 
+def test_a_context_older_than_its_reward_cannot_leak_it() -> None:
+    """The same log without suspicion, where whoever drew the actions wrote the contexts down first."""
+    problem = Problem(features=(*TINY.features, Feature(name="liked")), actions=TINY.actions)
+    steps = tiny().steps
+    data = MemoryDataset(
+        problem, steps.with_(context=np.column_stack([steps.context, steps.reward]).astype(np.float32))
+    )
+    assert {finding.name for finding in audit(data)} == {"reward_leak"}
+    assert not audit(data, known=Known(witnessed=True))
+
+
 def test_an_action_never_taken() -> None:
     """c is allowed and never taken; masked out of every row it is no action at all."""
     two = Table(((0.5, 0.5, 0.0), (0.5, 0.5, 0.0)))

@@ -16,7 +16,7 @@ from understudy import __version__
 from understudy.core.events import Decision
 from understudy.core.manifest import Manifest
 from understudy.core.problem import Problem
-from understudy.data.artifact import write_artifact
+from understudy.data.artifact import read_manifest, write_artifact
 from understudy.data.eventlog import open_event_log
 from understudy.data.eventlog.records import KINDS, Entry, EventLog, Kind, Watermark, within
 from understudy.data.ingest import fill
@@ -78,6 +78,11 @@ def export(
         )
         made = write_artifact(folder, manifest, lambda part: fill(part, sources, problem, hollow=True), replace=replace)
     return Log(folder, made)
+
+
+def is_segment(folder: str | Path) -> bool:
+    """Whether a log artifact was exported from an event log: ingest leaves no watermarks."""
+    return {"from", "to"} <= set(read_manifest(folder).config)
 
 
 def lag(log: EventLog, after: Watermark) -> int:

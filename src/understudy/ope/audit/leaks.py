@@ -11,7 +11,12 @@ from understudy.ope.audit.residuals import TELLTALE, reward_share
 
 
 def leaks(log: Log) -> Iterator[Finding]:
-    """A feature that knows the action beyond the propensities, or knows the reward beyond belief."""
+    """A feature that knows the action beyond the propensities, or knows the reward beyond belief.
+
+    Where the context is known to be older than both, a feature that foretells them is only a good one.
+    """
+    if log.known.witnessed:
+        return
     verdict = judge(log)
     known = verdict.leaks if verdict else range(len(log.problem.features))
     for j in known:

@@ -26,10 +26,13 @@ class Known:
         counts: counts of the ingest and join manifests, e.g. ``{"outcomes": 900, "orphans": 30}``.
         events: names of outcomes that are only sent when something happened, so that silence means the default.
             None: judged from the log (silence is an event's normal state if no arrived value equals the default).
+        witnessed: contexts were written down before their actions were drawn, by whoever drew them: no feature can
+            know what came of it.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     events: frozenset[str] | None = None
+    witnessed: bool = False
 
 
 @dataclass(frozen=True)
