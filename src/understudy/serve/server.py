@@ -97,10 +97,14 @@ def _board(workers: int) -> IO[bytes]:
 
 
 def run_worker(settings: Settings, index: int, board: IO[bytes], ready: Any) -> int:
-    """Be one worker until told to stop, then leave without waiting for what cannot answer anybody any more."""
+    """Be one worker until told to stop, then leave without waiting for what cannot answer anybody any more.
+
+    Raises: ConfigError, StoreError if it cannot begin.
+    """
     from understudy.serve.app import make_app
     from understudy.serve.worker import Worker
 
+    check_bind(settings)  # again: the keys may have gone since, and a worker that is started anew would let in anybody
     shared = mmap.mmap(board.fileno(), 8 * WIDTH * settings.workers)  # for as long as the process lives
     worker = Worker(settings, index, memoryview(shared))
     try:

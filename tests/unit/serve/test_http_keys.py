@@ -1,12 +1,16 @@
 """Keys at rest and at the door."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from understudy.core.errors import ConfigError, StoreError
 from understudy.serve.keys import SCOPES, add_key, key_lines, read_keys, revoke_key
+from understudy.serve.metrics import WIDTH
+from understudy.serve.server import run_worker
+from understudy.serve.worker import Settings
 
 T0 = 1_790_000_000_000_000
 DAY = 86_400_000_000
@@ -81,6 +85,15 @@ def test_what_cannot_be_a_key_is_refused(tmp_path: Path, scopes: list[str], expi
     with pytest.raises(ConfigError):
         add_key(tmp_path, scopes, now=T0, expires=expires)
     assert not (tmp_path / "keys.json").exists()
+
+
+def test_a_worker_started_anew_does_not_open_up_because_the_keys_are_gone(tmp_path: Path) -> None:
+    """127.0.0.2 is this machine's, but nothing that is taken to be out of others' reach."""
+    settings = Settings(home=str(tmp_path), host="127.0.0.2", problem=str(tmp_path / "none.yaml"))
+    with tempfile.TemporaryFile() as board:
+        board.truncate(8 * WIDTH)
+        with pytest.raises(ConfigError, match="there are no keys"):
+            run_worker(settings, 0, board, None)
 
 
 def test_the_list_says_what_opens_and_never_a_hash(tmp_path: Path) -> None:
