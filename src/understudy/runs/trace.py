@@ -83,7 +83,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def why(decision_id: str, *, home: str | Path, alias: str, log: str | None = None) -> Trace:
-    """A decision with all that led to it. Raises: DataError if the log does not hold it."""
+    """A decision with all that led to it. Raises: DataError if the log holds nothing, or another, under its id."""
     with _reading(home, alias, log) as source:
         body = source.find("decision", decision_id)
     if body is None:
@@ -93,14 +93,14 @@ def why(decision_id: str, *, home: str | Path, alias: str, log: str | None = Non
             "Name its alias with --for, or another log with --log.",
             field=decision_id,
         )
-    decision, place = msgspec.json.decode(body, type=Logged), Home(home)
+    decision, place = _logged(decision_id, body, alias), Home(home)
     actors = tuple(_actor(place, alias, id, role) for role, id in _parts(decision) if _exists(place, id))
     ran = [job.id for job in _experiments(place, alias) if _made(job, [actor.id for actor in actors])]
     return Trace(decision=decision, actors=actors, experiment=ran[-1] if ran else "")
 
 
 def decisions(*, home: str | Path, alias: str, log: str | None = None) -> Iterator[Logged]:
-    """Every decision of an event log, per worker in order."""
+    """Every decision of an event log, per worker in order. Raises: DataError at one that is not what it stands for."""
     with _reading(home, alias, log) as source:
         mark: dict[str, int] = {}
         while True:
@@ -109,7 +109,23 @@ def decisions(*, home: str | Path, alias: str, log: str | None = None) -> Iterat
                 return
             for entry in entries:
                 if entry.kind == "decision":
-                    yield msgspec.json.decode(entry.body, type=Logged)
+                    yield _logged(entry.key, entry.body, alias)
+
+
+def _logged(key: str, body: bytes, alias: str) -> Logged:
+    """What stands under an id: its own decision, whose draw is a hash of just that id and alias."""
+    try:
+        found = msgspec.json.decode(body, type=Logged)
+    except msgspec.MsgspecError as error:
+        raise DataError(f"what the event log holds under {key!r} is no decision: {error}", field=key) from error
+    if (found.decision_id, found.application) != (key, alias):
+        raise DataError(
+            f"under {key!r} the event log of {alias!r} holds decision {found.decision_id!r} of {found.application!r}",
+            "Another id or alias draws another action, so this is not what was decided.",
+            "The log was changed, or is another alias's: name that with --for.",
+            field=key,
+        )
+    return found
 
 
 def served_problem(home: str | Path, alias: str) -> Problem:
@@ -196,10 +212,9 @@ def _actor(place: Home, alias: str, id: str, role: str) -> Actor:
 
 def _intact(folder: Path) -> bool:
     try:
-        verify_artifact(folder)
+        return verify_artifact(folder).id == folder.name  # whole files of another policy are not this one's
     except StoreError:
         return False
-    return True
 
 
 def _looks(place: Home, alias: str, id: str) -> tuple[Judged, ...]:
