@@ -97,9 +97,12 @@ def join(
 
 
 def watch(course: Course, turn: int, as_of: str, service: Service | None = None) -> guard.Watched | None:
-    """Read the guardrail within a turn, on what has been decided so far; nothing of it is kept but a rollback."""
+    """Read the guardrail within a turn, on what has been decided so far; nothing of it is kept but a rollback.
+
+    Not where units may return: each reading is a test of its own there, and α is shared out among those of the turns.
+    """
     hosting.finish_rollback(course, service)
-    if not guard.active(course):
+    if course.problem.unit == "unit" or not guard.active(course):
         return None
     before = course.done("joining", turn - 1)
     after, closed = (before.body["upto"], before.body["as_of"]) if before else ({}, None)

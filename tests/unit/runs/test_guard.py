@@ -11,6 +11,7 @@ from benchmarks.guard import LONG, WITHIN, case, noticed
 from tests.looping import killed, serving, small
 
 from understudy.core.manifest import Manifest
+from understudy.core.service import DecideRequest
 from understudy.data.home import Home, now
 from understudy.data.traffic import Direction, Traffic
 from understudy.models.policies import Fixed
@@ -20,6 +21,7 @@ from understudy.runs import hosting
 from understudy.runs.course import open_course
 from understudy.runs.guard import active
 from understudy.runs.loop import run_loop, simulation
+from understudy.runs.loop_settings import settings
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -54,6 +56,23 @@ def test_a_breach_rolls_back_directs_and_says_why(tmp_path: Path) -> None:
         job = next(job for job in course.jobs if job.body["role"] == "rollback")
         assert job.state == "DEPLOYED" and job.body["why"] == undone.reason
         assert result.rows[3].mean_reward > 0.5 and Traffic(ledger).current("production").mode == "live"
+
+
+@pytest.mark.parametrize("unit", ["decision", "unit"])
+def test_where_units_return_it_is_read_once_a_turn(tmp_path: Path, unit: str) -> None:
+    """Several readings within a turn would each be a test with the whole allowance of the turn."""
+    problem = tmp_path / "problem.yaml"
+    problem.write_text(f"features: [{{name: x}}]\nactions: {{names: [a, b]}}\nunit: {unit}\n")
+    told = settings({"experiment": "users", "problem": str(problem), "size": 100, "window": "1s"})
+    with serving(tmp_path, told) as service:
+        course = steps.start(told, home=tmp_path, service=service)
+        made = Manifest(kind="policy", problem_hash=course.problem.hash)
+        bad = course.home.put(made, encode_policy(Fixed(2, 1), problem=course.problem)).id
+        course.home.ledger.override("production", bad, time=now(), reason="a mistake")
+        asked = [DecideRequest(context={"x": 0.0}, unit_id=f"u{i % 9}", time=float(i)) for i in range(50)]
+        service.decide_batch(asked)
+        found = steps.watch(course, 1, "1970-01-01T00:01:00Z", service)
+    assert (found is None) == (unit == "unit")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
