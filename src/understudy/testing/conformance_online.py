@@ -23,6 +23,7 @@ def check_online_learner(learner: str | OnlineLearner, *, n: int = 150) -> None:
         steps, k = example_log(problem, n, 4).steps, problem.actions.k
         context = contexts(problem, 30, np.random.default_rng(6))
         first = made.policy(made.init(problem, seed=3))
+        assert isinstance(first, DiscretePolicy)
         assert (first.probs(context) == 1 / k).all(), "who has seen nothing must be uniform"
         whole = made.update(made.init(problem, seed=3), steps)
         assert whole.seen == n, f"{n} decisions were seen; it says {whole.seen}"
