@@ -1,4 +1,4 @@
-"""Tables from benchmark results: everything between ``<!-- table: NAME -->`` marks in README.md is written here.
+"""Tables from benchmark results: all between ``<!-- table: NAME -->`` marks of README.md and docs/loop.md is written here.
 
     python docs/build.py [--check]
 
@@ -68,25 +68,70 @@ def demos() -> list[str]:
     return rows
 
 
-TABLES: dict[str, Callable[[], list[str]]] = {"speed": speed, "demos": demos}
+def live() -> list[str]:
+    """Shuttle through the real service."""
+    rows = ["| learner | mean reward (least of the seeds) | last 1,000 | bar |", "|---|---|---|---|"]
+    for name, row in (load("live") or {}).items():
+        bar = [f"≥ {row['bar']:g}"] * bool(row["bar"]) + [f"≥ {row['bar_last']:g} at the end"] * bool(row["bar_last"])
+        rows.append(f"| {name} | {row['mean']:.4f} ({row['least']:.4f}) | {row['last']:.4f} | {', '.join(bar)} |")
+    return rows
+
+
+def gates() -> list[str]:
+    """The gate on and off over many seeds, beside the truth."""
+    rows = [
+        "| decisions | seeds | gate on | gate off | ratio | bar | seeds without a promotion that was truly worse |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for size, row in (load("loop") or {"sizes": {}})["sizes"].items():
+        on, off = row["arms"]["rules"]["mean"], row["arms"]["off"]["mean"]
+        rows.append(
+            f"| 15 × {int(size):,} | {row['seeds']} | {on:.4f} | {off:.4f} | {row['ratio']:.4f} | ≥ {row['bar']:g} | "
+            f"{row['seeds_without_worse']:.0%} |"
+        )
+    return rows
+
+
+def guardrail() -> list[str]:
+    """When a promotion is taken back, by rights and by mistake."""
+    rows = [
+        "| rewards | share kept | gap of −.10: rolled back within 2,000 | median decisions | stationary: rolled back |",
+        "|---|---|---|---|---|",
+    ]
+    found = (load("guard") or {"rows": []})["rows"]
+    for breach, still in zip(found[::2], found[1::2]):
+        median = "—" if breach["median"] is None else f"{breach['median']:,.0f}"
+        rows.append(
+            f"| {breach['world']} | {breach['share']:g} | {breach['within_2000']} of {breach['runs']} | {median} | "
+            f"{still['rolled_back']} of {still['runs']} × {still['decisions']:,} |"
+        )
+    return rows
+
+
+TABLES: dict[str, Callable[[], list[str]]] = {
+    "speed": speed, "demos": demos, "live": live, "gates": gates, "guardrail": guardrail,
+}  # fmt: skip
+PAGES = (ROOT / "README.md", ROOT / "docs" / "loop.md")
 
 
 def filled(text: str) -> str:
     """The text with every marked table written anew."""
     for name, make in TABLES.items():
         start, end = f"<!-- table: {name} -->\n", "<!-- end -->"
-        before, _, rest = text.partition(start)
-        _, _, after = rest.partition(end)
-        text = before + start + "\n".join(make()) + "\n" + end + after
+        if start in text:
+            before, _, rest = text.partition(start)
+            _, _, after = rest.partition(end)
+            text = before + start + "\n".join(make()) + "\n" + end + after
     return text
 
 
 def main() -> None:
-    page = ROOT / "README.md"
-    before, after = page.read_text(), filled(page.read_text())
-    if "--check" in sys.argv:
-        raise SystemExit(0 if before == after else "README.md is stale: make docs")
-    page.write_text(after)
+    for page in PAGES:
+        before, after = page.read_text(), filled(page.read_text())
+        if "--check" not in sys.argv:
+            page.write_text(after)
+        elif before != after:
+            raise SystemExit(f"{page.relative_to(ROOT)} is stale: make docs")
 
 
 if __name__ == "__main__":
