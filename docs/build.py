@@ -1,4 +1,4 @@
-"""Tables from benchmark results: all between ``<!-- table: NAME -->`` marks of README.md and docs/loop.md is written here.
+"""Tables from benchmark results: what stands between ``<!-- table: NAME -->`` marks of README.md and docs/loop.md.
 
     python docs/build.py [--check]
 
