@@ -91,7 +91,10 @@ class Desk:
     # Decisions
 
     def decide(self, requests: Sequence[DecideRequest]) -> list[DecideReply]:
-        """Decisions that are durable, all or none. Blocks. Raises: DataError, Conflict, StoreError."""
+        """Decisions that are durable, all or none; but where one is a Conflict, those beside it stand in the log.
+
+        Blocks. Raises: DataError, Conflict, StoreError.
+        """
         return self._enter(requests, Future()).result()
 
     async def decide_soon(self, requests: Sequence[DecideRequest]) -> list[DecideReply]:
@@ -175,7 +178,10 @@ class Desk:
     # Rewards and activations
 
     def reward(self, requests: Sequence[RewardRequest]) -> None:
-        """Outcomes that are durable, all or none. Blocks. Raises: DataError, Conflict, StoreError."""
+        """Outcomes that are durable, all or none; but where one is a Conflict, those beside it count.
+
+        Blocks. Raises: DataError, Conflict, StoreError.
+        """
         records = self._outcomes(requests)
         self._rewarded(records, self._group.submit(records).result())
 
