@@ -163,7 +163,7 @@ def main() -> None:
         raise SystemExit(measure(options.shuttle, quick=options.quick))
     loops, seeds = (4, 1) if options.quick else (LOOPS, options.seeds)
     target, missed = HERE / "results" / "live.json", []
-    found = json.loads(target.read_text()) if target.exists() and options.only else {}
+    found: dict[str, Any] = {}
     with ProcessPoolExecutor(options.at_once) as pool:
         for name in ROWS:
             if options.only not in name:
@@ -178,7 +178,9 @@ def main() -> None:
                 flush=True,
             )
     if not options.quick:
-        target.write_text(json.dumps(found, indent=1) + "\n")
+        known = json.loads(target.read_text()) if target.exists() else {}  # rows that other runs have measured
+        rows = {name: (known | found)[name] for name in ROWS if name in known | found}
+        target.write_text(json.dumps(rows, indent=1) + "\n")
     raise SystemExit(f"missed: {', '.join(missed)}" if missed else 0)
 
 
