@@ -17,13 +17,16 @@ from tests.looping import said, serving, small
 from understudy.cli import main
 from understudy.core.errors import ConfigError, EvidenceError, StoreError
 from understudy.core.events import Scalar
+from understudy.core.manifest import Manifest
 from understudy.core.service import DecideRequest, RewardRequest
 from understudy.data.artifact import verify_artifact
 from understudy.data.dataset import decision_hashes, open_dataset
 from understudy.data.home import Home
 from understudy.data.traffic import Traffic
+from understudy.models.policies import Fixed
+from understudy.models.policy_file import encode_policy
 from understudy.runs import experiment as steps
-from understudy.runs.course import open_course
+from understudy.runs.course import Course, Step, open_course
 from understudy.runs.loop import LoopResult, run_loop, simulation
 from understudy.runs.loop_settings import LoopSettings, problem_of
 from understudy.runs.simulate import simulate
@@ -168,10 +171,26 @@ def test_after_a_promotion_the_previous_policy_keeps_a_share(tmp_path: Path) -> 
     course = open_course(tmp_path, told.id)
     for turn in watched:
         following = rows[turn]  # of turn + 1
-        assert (following.candidate, following.outcome, following.share) == ("", "", 0.1)
+        assert (following.candidate, following.outcome, following.share) == ("", "", told.guardrail.share)
         joined = course.done("joining", turn + 1)
         assert joined is not None and joined.body["candidate"] == rows[turn - 1].hosted
         assert joined.body["guard"] is not None and not joined.body["guard"]["breached"]
+
+
+def test_whoever_goes_live_in_between_is_not_replaced_unproven(tmp_path: Path) -> None:
+    """An operator's override after the verdict: the candidate is dropped, with the reason, and the loop goes on."""
+    told = small(loops=2, size=500)
+
+    def meddle(course: Course, step: Step) -> None:
+        if step.verb == "evaluate" and step.turn == 1:
+            assert course.next is not None and course.next.verb == "promote"
+            made = course.home.put(Manifest(kind="policy", problem_hash=course.problem.hash, config={"by": "hand"}),
+                                   encode_policy(Fixed(10, 3), problem=course.problem))  # fmt: skip
+            course.home.ledger.override(course.alias, made.id, time=1, reason="an operator")
+
+    with serving(tmp_path, told) as service:
+        result = run_loop(told, home=tmp_path, service=service, after=meddle)
+    assert len(result.rows) == 2 and not result.rows[0].promoted and "an operator" in result.rows[0].reason
 
 
 def test_a_warm_start_goes_live_only_if_it_is_proven(tmp_path: Path) -> None:

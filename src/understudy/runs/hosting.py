@@ -33,8 +33,13 @@ def install(course: Course, policy: str, reason: str, service: Service | None) -
 
 
 def promote(course: Course, step: Step, policy: str, service: Service | None) -> Change:
-    """Make a candidate live: by its verdict; with the gate off by an override that the history shows."""
+    """Make a candidate live: by its verdict; with the gate off by an override that the history shows.
+
+    Where somebody else went live after the verdict, it says nothing about him: the candidate is dropped, with that
+    reason, and the loop goes on.
+    """
     ledger, alias = course.home.ledger, course.alias
+    beaten = _proven(course, step, policy)
 
     def inputs() -> dict[str, Any]:
         live = ledger.current(alias)
@@ -44,7 +49,9 @@ def promote(course: Course, step: Step, policy: str, service: Service | None) ->
     def act(body: dict[str, Any]) -> dict[str, Any]:
         live = ledger.current(alias)
         if live is None or live.policy != policy:
-            if course.settings.gate == "off":
+            if beaten is not None and live is not None and live.policy != beaten:
+                return _superseded(course, live, beaten, service)
+            if beaten is None:
                 live = ledger.override(alias, policy, time=now(), reason="gate off")
             else:
                 prove.promote(course.home.kept(policy), alias=alias, home=course.home.folder)
@@ -56,17 +63,29 @@ def promote(course: Course, step: Step, policy: str, service: Service | None) ->
         assert live is not None
         return _hosted(course, live, service)
 
-    if course.settings.gate != "off":
-        judged = course.done("evaluation", step.turn)
-        if judged is None or judged.body["outcome"] != "ship":
-            outcome = "nobody judged it" if judged is None else f"the verdict is {judged.body['outcome']!r}"
-            raise EvidenceError(
-                f"{policy} may not be promoted to {alias!r}: {outcome}",
-                "Only a proof against the policy it replaces shows that it is better.",
-                f"Go on with the next candidate: understudy train --experiment {course.id}",
-                field=policy,
-            )
     return course.work("hosting", step, inputs, act)
+
+
+def _proven(course: Course, step: Step, policy: str) -> str | None:
+    """Whom the candidate was proven against; None with the gate off. Raises: EvidenceError without a ``ship``."""
+    if course.settings.gate == "off":
+        return None
+    judged = course.done("evaluation", step.turn)
+    if judged is None or judged.body["outcome"] != "ship":
+        outcome = "nobody judged it" if judged is None else f"the verdict is {judged.body['outcome']!r}"
+        raise EvidenceError(
+            f"{policy} may not be promoted to {course.alias!r}: {outcome}",
+            "Only a proof against the policy it replaces shows that it is better.",
+            f"Go on with the next candidate: understudy train --experiment {course.id}",
+            field=policy,
+        )
+    return judged.body["incumbent"]
+
+
+def _superseded(course: Course, live: Promotion, beaten: str, service: Service | None) -> dict[str, Any]:
+    reason = f"proven against {beaten}, but {live.policy} is live since: {live.kind}, {live.reason!r}"
+    direct(course, Direction(alias=course.alias, reason=reason))
+    return _hosted(course, live, service) | {"superseded": reason, "watched": False}
 
 
 def _worth_watching(course: Course, before: str) -> bool:

@@ -105,8 +105,8 @@ def _row(course: Course, turn: int, joined: dict[str, Any], done: dict[Any, dict
         old=_best(estimates, other),
         lift=_lift(course, judged.get("look")),
         outcome=judged.get("outcome", ""),
-        reason=judged.get("reason", "" if hosted is None else "gate off"),
-        promoted=hosted is not None,
+        reason=(hosted or {}).get("superseded") or judged.get("reason", "" if hosted is None else "gate off"),
+        promoted=hosted is not None and "superseded" not in hosted,
     )
 
 
