@@ -14,7 +14,7 @@ def nothing_is_lost(found: dict) -> None:
     """Every 200 has its record, exactly one, and the join agrees."""
     faults = ("lost", "different", "changed", "logged_twice", "joined_twice", "joined_short", "joined_wrong")
     assert {name: found[name] for name in faults} == dict.fromkeys(faults, 0)
-    assert found["drained"] and found["acknowledged_decisions"] > 20
+    assert found["drained"] and found["acknowledged_decisions"] >= 5, "too few were acknowledged to show anything"
 
 
 def test_a_full_disk_is_507_and_passes_when_space_returns(tmp_path):
