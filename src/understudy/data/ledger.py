@@ -259,13 +259,25 @@ class Ledger:
 
         return self.write(write)
 
-    def override(self, alias: str, policy: str, *, time: int, reason: str) -> Promotion:
-        """Make a policy live without a proof: for who must, with a reason, under this name in the history for ever."""
+    def override(self, alias: str, policy: str, *, time: int, reason: str, after: int | None = None) -> Promotion:
+        """Make a policy live without a proof: for who must, with a reason, under this name in the history for ever.
+
+        Args:
+            after: the version that must still be the last one (0: nobody was ever live); None asks for none.
+        Raises: StoreError if somebody else has gone live since.
+        """
         _need_reason(reason)
 
         def write(db: sa.Connection) -> Promotion:
             live = _current(db, alias)
             version = 1 if live is None else live.version + 1
+            if after is not None and live is not None and live.version != after:
+                raise StoreError(
+                    f"somebody else made {live.policy} live under {alias!r}: {live.kind}, {live.reason!r}",
+                    "Whoever did had a reason.",
+                    "Start again if you are to take over.",
+                    field=alias,
+                )
             return _append(db, Promotion(alias=alias, version=version, policy=policy, look=None, time=time,
                                          kind="override", reason=reason))  # fmt: skip
 
