@@ -22,6 +22,7 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 Denied = Literal["missing", "unknown", "expired", "revoked", "scope"]
 
 _FILE = "keys.json"
+_LOCK = ".keys.lock"  # not empty once there have been keys
 _NAME = 8  # letters of a key by which it is looked up; they are no secret
 _SHAPE = re.compile(r"us_([A-Za-z0-9_-]{8})_([A-Za-z0-9_-]{43})")
 _NOBODY = bytes(32)
@@ -83,11 +84,16 @@ def stamp(home: str | Path) -> tuple[int, int, int] | None:
 
 
 def read_keys(home: str | Path) -> Keys:
-    """The keys of a home. Raises: StoreError if the file is damaged: it is never taken for "no keys"."""
-    seen = stamp(home)
+    """The keys of a home. Raises: StoreError if the file is damaged or lost: that is never taken for "no keys"."""
+    seen, path = stamp(home), Path(home) / _FILE
     if seen is None:
+        lock = path.with_name(_LOCK)
+        if lock.exists() and lock.stat().st_size:
+            raise StoreError(
+                f"{path} is gone, and there were keys", "Without it everybody would be let in.",
+                f"Restore it from a copy; if nobody is to need a key any more, delete {lock} too.", field=_FILE,
+            )  # fmt: skip
         return Keys({})
-    path = Path(home) / _FILE
     try:
         keys = msgspec.json.decode(path.read_bytes(), type=list[Key])
     except (OSError, msgspec.MsgspecError, UnicodeError) as error:
@@ -142,7 +148,7 @@ def _change(home: str | Path, edit: Callable[[list[Key]], list[Key]]) -> None:
 
     folder = Path(home)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / ".keys.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         keys = edit(list(read_keys(home).by_name.values()))
@@ -153,6 +159,7 @@ def _change(home: str | Path, edit: Callable[[list[Key]], list[Key]]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, folder / _FILE)
+            os.pwrite(lock, b"there are keys", 0)
         except BaseException:
             os.unlink(partial)
             raise

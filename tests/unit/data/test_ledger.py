@@ -197,6 +197,17 @@ def test_a_database_that_refuses_is_a_store_error(tmp_path):
     assert [item.candidate for item in seen] == ["a", *(f"candidate {i}" for i in range(len(seen) - 1))]
 
 
+def test_an_override_may_ask_that_nobody_came_in_between(url: str) -> None:
+    """Look and change are one transaction: whoever saw version 1 does not replace version 2."""
+    ledger = Ledger(url)
+    first = ledger.override("app", "a", time=1, reason="a start", after=0)
+    ledger.override("app", "b", time=2, reason="an operator")
+    with pytest.raises(StoreError, match="somebody else made b live"):
+        ledger.override("app", "c", time=3, reason="a learner", after=first.version)
+    live = ledger.current("app")
+    assert live is not None and live.policy == "b"
+
+
 def test_the_plain_schema_fits_postgresql():
     """Every table compiles for PostgreSQL, and none of SQLite's triggers comes along."""
     from sqlalchemy.dialects import postgresql

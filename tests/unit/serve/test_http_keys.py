@@ -87,6 +87,18 @@ def test_what_cannot_be_a_key_is_refused(tmp_path: Path, scopes: list[str], expi
     assert not (tmp_path / "keys.json").exists()
 
 
+def test_lost_keys_are_not_no_keys(tmp_path: Path) -> None:
+    """Also on loopback, and also for a service that is only starting; a lock alone, of a killed first key, is none."""
+    (tmp_path / ".keys.lock").touch()
+    assert not read_keys(tmp_path).by_name
+    add_key(tmp_path, ["read"], now=0)
+    (tmp_path / "keys.json").unlink()
+    with pytest.raises(StoreError, match="there were keys"):
+        read_keys(tmp_path)
+    with pytest.raises(StoreError, match="there were keys"):
+        add_key(tmp_path, ["read"], now=0)
+
+
 def test_a_worker_started_anew_does_not_open_up_because_the_keys_are_gone(tmp_path: Path) -> None:
     """127.0.0.2 is this machine's, but nothing that is taken to be out of others' reach."""
     settings = Settings(home=str(tmp_path), host="127.0.0.2", problem=str(tmp_path / "none.yaml"))
