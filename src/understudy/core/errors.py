@@ -24,7 +24,7 @@ class UnderstudyError(Exception):
 
     def as_dict(self) -> dict[str, dict[str, str]]:
         """The one error shape that HTTP and ``--json`` speak."""
-        message = " ".join(part for part in (self.what, self.why) if part)
+        message = f"{self.what.rstrip('.')}. {self.why}" if self.why else self.what
         return {"error": {"kind": self.kind, "message": message, "hint": self.hint, "field": self.field}}
 
 

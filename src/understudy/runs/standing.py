@@ -74,12 +74,18 @@ def status_lines(at: Standing) -> list[str]:
     if at.trial:
         lines.append(f"on trial: {at.trial} with {at.share:.0%} of the traffic")
     for row in at.turns:
-        verdict = row["outcome"].replace("_", " ") or "nobody judged"
+        verdict = row["outcome"].replace("_", " ") or _unjudged(row, at)
         verdict += "; promoted" if row["promoted"] else ""
         told = f"{row['decisions']} decisions, mean reward {row['mean_reward']:.4f}"
         lines.append(f"  turn {row['loop']}: {told}; {verdict}")
     lines += [f"in flight: {job['workflow']} of turn {job['turn']} is {job['state']}" for job in at.in_flight]
     return lines + [f"given up: {job['workflow']} of turn {job['turn']}: {job['reason']}" for job in at.given_up]
+
+
+def _unjudged(row: dict[str, Any], at: Standing) -> str:
+    if at.next and row["loop"] == at.turn and at.next in ("evaluate", "train"):
+        return "not judged yet"
+    return "nobody was on trial: the last promotion was watched" if row["share"] else "nobody was on trial"
 
 
 def rows(course: Course) -> tuple[LoopRow, ...]:

@@ -111,7 +111,7 @@ def load_deployment(
         raise ConfigError(
             f"nobody is live under {alias!r} and no problem is given",
             "What may be decided is not known.",
-            "Give a problem, or make a policy live first.",
+            "Say --problem FILE (draft one with: understudy identify LOG --to FILE), or make a policy live first.",
             field="problem",
         )
     mode = "live" if direction.mode in ("canary", "shadow") and candidate is None else direction.mode

@@ -231,7 +231,7 @@ class Desk:
                 raise DataError(
                     "time is set by the service",
                     "A clock that is wrong would put a reward outside its window.",
-                    "Leave it out; only a simulation (client_times) brings its own.",
+                    "Leave it out (drive --no-times); a simulation may bring its own: understudy serve --client-times.",
                     field="time",
                 )
             try:

@@ -20,7 +20,7 @@ _SAID: dict[Denied, str] = {
     "expired": "the key has expired",
     "revoked": "the key has been revoked",
 }
-_BEARER = "Send Authorization: Bearer KEY; make one with: understudy key add --scope decide"
+_BEARER = "Send Authorization: Bearer KEY; make one with: understudy key add --scope {}"
 
 
 class Guard:
@@ -69,7 +69,7 @@ class Guard:
         if found == "scope":
             raise refuse(403, f"the key lacks the scope {scope!r}", f"understudy key add --scope {scope}", field=scope)
         if isinstance(found, str):
-            raise _unauthorized(found)
+            raise _unauthorized(found, scope)
         return found.name
 
     def pace(self, caller: str, cost: float = 1.0) -> None:
@@ -81,8 +81,8 @@ class Guard:
             raise refuse(429, "more requests a second than the service was told to take", retry_after=int(wait) + 1)
 
 
-def _unauthorized(why: Denied) -> Refusal:
-    refusal = refuse(401, _SAID[why], _BEARER, field="authorization")
+def _unauthorized(why: Denied, scope: Scope) -> Refusal:
+    refusal = refuse(401, _SAID[why], _BEARER.format(scope), field="authorization")
     refusal.headers += ((b"www-authenticate", b'Bearer realm="understudy"'),)
     return refusal
 

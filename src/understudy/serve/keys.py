@@ -115,7 +115,7 @@ def add_key(home: str | Path, scopes: Sequence[str], *, now: int, expires: str =
         what = f"unknown scope {unknown[0]!r}" if unknown else "a key needs at least one scope"
         raise ConfigError(what, hint=f"Scopes are: {', '.join(SCOPES)}.", field="scope")
     end = now + _span(expires) if expires else None
-    name = secrets.token_urlsafe(6)
+    name = secrets.token_hex(_NAME // 2)  # never a leading dash, which a command line takes for an option
     text = f"us_{name}_{secrets.token_urlsafe(32)}"
     digest = hashlib.sha256(text.encode()).hexdigest()
     key = Key(name=name, sha256=digest, scopes=tuple(s for s in SCOPES if s in scopes), made=now, expires=end)
