@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import hypot
 from operator import itemgetter
 from typing import Any
 
@@ -12,7 +13,7 @@ from understudy.core.errors import ConfigError, DataError
 from understudy.core.problem import Feature, Problem
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-_SAFE = FLOAT32_MAX**2  # a sum of squares up to here holds no number that ingest would find too large, and no NaN
+_SAFE = FLOAT32_MAX  # a norm up to here holds no number that ingest would find too large, and no NaN
 _NUMBER = (int, float)
 _PLAIN = frozenset(_NUMBER).issuperset
 _F32, _F64 = np.float32, np.float64
@@ -50,7 +51,7 @@ class Coder:
                     row = np.array(values, _F64)
                 except OverflowError:
                     return self._careful(context)
-                if row.dot(row) <= _SAFE:  # one call instead of two comparisons per value
+                if hypot(*values) <= _SAFE:  # one call instead of two comparisons per value; it never overflows
                     return row.astype(_F32)[None]
         return self._careful(context)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import sqlite3
 import threading
 import time
@@ -139,21 +138,6 @@ def test_a_loop_is_woken_once_per_commit(log, tmp_path):
     answers, calls = asyncio.run(run())
     assert answers.count([None]) == 199 and isinstance(answers[7], asyncio.CancelledError)
     assert calls == group.counts()["batches"] <= 3
-    group.close()
-
-
-def test_an_event_in_a_group_is_cheap(log):
-    """In groups an event costs this process some ten microseconds, disk writes included; 60 leaves room for noise."""
-    group = GroupCommit(log)
-    body, n = b"x" * 600, 20_000
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    for first in range(0, n, 2_000):
-        futures = [group.submit([decision(f"d{i:06d}", body)]) for i in range(first, first + 2_000)]
-        futures[-1].result(30)
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert group.submit([]).result(10) == []
-    assert spent / n < 60e-6
     group.close()
 
 
