@@ -23,7 +23,7 @@ CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
     response_headers_conformance, negative_data_rejection, positive_data_acceptance, unsupported_method,
 ]  # fmt: skip
-EXAMPLES = 20  # of each operation and mode; benchmarks/fuzz.py --schemathesis takes more
+EXAMPLES = 20  # of each operation and mode
 
 
 def test_every_schema_is_one(service: Running) -> None:
