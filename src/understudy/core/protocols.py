@@ -63,8 +63,8 @@ class LoggedDataset(Protocol):
         """All steps in order, in batches that never cut an episode."""
         ...
 
-    def sample(self, size: int, rng: np.random.Generator) -> Transitions:
-        """``size`` transitions drawn with replacement."""
+    def sample(self, size: int, rng: np.random.Generator, n: int = 1) -> Transitions:
+        """``size`` transitions over ``n`` steps each, drawn uniformly with replacement."""
         ...
 
 
@@ -118,6 +118,37 @@ class Learner(Protocol):
     """Data → Policy. A frozen dataclass whose fields are its hyper-parameters."""
 
     def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet) -> Policy: ...
+
+
+@runtime_checkable
+class GradientLearner(Learner, Protocol):
+    """A learner of pure functions, so that one compiled loop serves all: offline, from files, and online.
+
+    A *training state* is any tree of arrays. ``fit`` is ``learners.gradient.fit`` around the other three.
+    """
+
+    @property
+    def updates(self) -> int:
+        """Minibatch updates of a whole training."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """Transitions in a minibatch."""
+        ...
+
+    def init(self, problem: Problem, features: Any, *, seed: int) -> Any:
+        """The training state before the first update; ``features`` is the FeatureMap, fitted."""
+        ...
+
+    @property
+    def update(self) -> Callable[[Any, Any], tuple[Any, dict[str, Any]]]:
+        """(state, minibatch) → (state, figures), in JAX; the same function for equal settings."""
+        ...
+
+    def policy(self, state: Any, problem: Problem, features: Any) -> Policy:
+        """The policy of a training state: plain arrays."""
+        ...
 
 
 class Learning(Protocol):
@@ -204,6 +235,15 @@ class Environment(Protocol):
     def reset(self, rng: np.random.Generator, w: int) -> View: ...
 
     def step(self, action: np.ndarray) -> tuple[View, Feedback]: ...
+
+
+@runtime_checkable
+class EpisodicEnvironment(Environment, Protocol):
+    """A world whose episodes are longer than a decision. ``step`` shows what truly follows, also after an end."""
+
+    def renew(self, ended: np.ndarray) -> View:
+        """Begin the episodes marked in bool[w] anew; the view of all w, the others as they stand."""
+        ...
 
 
 class Store(Protocol):

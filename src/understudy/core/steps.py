@@ -45,6 +45,7 @@ class Steps:
     propensities: np.ndarray | None = None  # f64[n, k]
     outcomes: np.ndarray | None = None  # f64[n, o]; NaN = none arrived and the default stood in
     final_context: np.ndarray | None = None  # f32[m, d] context after the last step of a truncated episode
+    span: np.ndarray | None = None  # f64[n] time to the next step, in units of γ's exponent; None = 1 each
     origin: Origin | None = None
 
     @property
@@ -138,9 +139,11 @@ class Transitions:
 
     context: np.ndarray  # f32[b, d]
     action: np.ndarray  # i32[b] or f32[b, q]
-    reward: np.ndarray  # f32[b]
+    reward: np.ndarray  # f32[b] Σ_{i<n} γ^{h_i} r_{t+i}, over n steps or up to the episode's end
     discount: np.ndarray  # f32[b] γ^h · (1 − terminated)
     next_context: np.ndarray  # f32[b, d]
     next_allowed: np.ndarray | None  # bool[b, k]
     propensity: np.ndarray | None  # f64[b]
     weight: np.ndarray  # f32[b]
+    next_action: np.ndarray | None = None  # as action; where an episode ends, the action of its last step stands in
+    allowed: np.ndarray | None = None  # bool[b, k]

@@ -17,6 +17,7 @@ from understudy.core.protocols import JoinRules
 from understudy.core.steps import Origin, Steps, Transitions, concat
 from understudy.data.log import expect, read_problem
 from understudy.data.parquet import STEPS, read_steps, read_units
+from understudy.ops.transitions import transitions
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,9 @@ class MemoryDataset:
         """All steps in order, in batches of whole episodes of at most ``max_steps`` (or one longer episode)."""
         yield from cut(self.steps, max_steps)
 
-    def sample(self, size: int, rng: np.random.Generator) -> Transitions:
+    def sample(self, size: int, rng: np.random.Generator, n: int = 1) -> Transitions:
         """``size`` transitions drawn uniformly with replacement; a bandit's discount is 0."""
-        return transitions(self.steps, rng.integers(0, self.steps.n, size), self.problem.discount)
+        return transitions(self.steps, rng.integers(0, self.steps.n, size), self.problem.discount, n)
 
     def where(self, keep: np.ndarray) -> MemoryDataset:
         """The episodes marked in ``keep`` bool[m]."""
@@ -162,9 +163,9 @@ class ParquetDataset:
             if part.n:
                 yield from cut(part, max_steps)
 
-    def sample(self, size: int, rng: np.random.Generator) -> Transitions:
+    def sample(self, size: int, rng: np.random.Generator, n: int = 1) -> Transitions:
         """``size`` transitions drawn uniformly with replacement. Loads the slice at the first call."""
-        return self._loaded.sample(size, rng)
+        return self._loaded.sample(size, rng, n)
 
     @cached_property
     def _loaded(self) -> MemoryDataset:
@@ -226,32 +227,6 @@ def episode_batches(starts: np.ndarray, max_steps: int) -> Iterator[tuple[int, i
         last = max(last, first + 1)
         yield first, last
         first = last
-
-
-def transitions(steps: Steps, rows: np.ndarray, discount: float) -> Transitions:
-    """(step, next step) pairs of the given rows. discount = γ·(1 − terminated); truncation uses ``final_context``."""
-    following = np.minimum(rows + 1, steps.n - 1)
-    ends = steps.terminated[rows] | steps.truncated[rows]
-    next_context = np.where(ends[:, None], steps.context[rows], steps.context[following])
-    cut = steps.truncated[rows]
-    if cut.any():
-        if steps.final_context is None:
-            raise DataError(
-                f"{int(cut.sum())} of {len(rows)} sampled steps are truncated and the log has no final context",
-                "What would have followed is unknown, so their Bellman target is undefined.",
-            )
-        episode = np.searchsorted(steps.starts, rows[cut], side="right") - 1
-        next_context[cut] = steps.final_context[episode]
-    return Transitions(
-        context=steps.context[rows],
-        action=steps.action[rows],
-        reward=steps.reward[rows].astype(np.float32),
-        discount=(discount * ~steps.terminated[rows]).astype(np.float32),
-        next_context=next_context,
-        next_allowed=None if steps.allowed is None else steps.allowed[following],
-        propensity=None if steps.propensity is None else steps.propensity[rows],
-        weight=np.ones(len(rows), np.float32),
-    )
 
 
 def _column_bytes(steps: Steps) -> Iterator[bytes]:

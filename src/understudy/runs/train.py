@@ -41,10 +41,10 @@ class Watched:
         self.read = True
         return self.data.scan(max_steps)
 
-    def sample(self, size: int, rng: np.random.Generator) -> Transitions:
+    def sample(self, size: int, rng: np.random.Generator, n: int = 1) -> Transitions:
         """The dataset's own sample, noted."""
         self.read = True
-        return self.data.sample(size, rng)
+        return self.data.sample(size, rng, n)
 
 
 def recipe(

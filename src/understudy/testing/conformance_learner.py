@@ -14,6 +14,7 @@ from understudy.core.protocols import DiscretePolicy, JoinRules, Learner
 from understudy.core.registry import find
 from understudy.core.steps import Steps, Transitions, bandit_steps
 from understudy.ops.explore import draw, uniform
+from understudy.ops.transitions import transitions
 from understudy.testing.conformance_policy import check_policy, contexts, masks
 
 PLAIN = Problem(
@@ -61,20 +62,9 @@ class LoggedSteps:
         for start in range(0, self.steps.m, self.batch):
             yield self.steps.episodes((index >= start) & (index < start + self.batch))
 
-    def sample(self, size: int, rng: np.random.Generator) -> Transitions:
-        """``size`` one-step transitions with replacement."""
-        rows = rng.integers(0, self.steps.n, size)
-        own = self.steps
-        return Transitions(
-            context=own.context[rows],
-            action=own.action[rows],
-            reward=own.reward[rows].astype(np.float32),
-            discount=np.zeros(size, np.float32),
-            next_context=own.context[rows],
-            next_allowed=None if own.allowed is None else own.allowed[rows],
-            propensity=None if own.propensity is None else own.propensity[rows],
-            weight=np.ones(size, np.float32),
-        )
+    def sample(self, size: int, rng: np.random.Generator, n: int = 1) -> Transitions:
+        """``size`` transitions with replacement."""
+        return transitions(self.steps, rng.integers(0, self.steps.n, size), self.problem.discount, n)
 
 
 def example_log(problem: Problem, n: int, seed: int, *, skip: int | None = None, masked: bool = False) -> LoggedSteps:

@@ -5,7 +5,8 @@ import pytest
 
 from understudy.core.errors import DataError
 from understudy.core.steps import Steps, bandit_steps, concat
-from understudy.data.dataset import MemoryDataset, transitions
+from understudy.data.dataset import MemoryDataset
+from understudy.ops.transitions import transitions
 from understudy.testing.cast import TINY, Table, tiny_bandit
 
 UNIFORM = Table(((1 / 3,) * 3, (1 / 3,) * 3))
