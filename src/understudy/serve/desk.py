@@ -14,17 +14,18 @@ from typing import Any
 
 import msgspec
 
-from understudy.core.errors import ConfigError, DataError, StoreError, UnderstudyError
+from understudy.core.errors import ConfigError, DataError, UnderstudyError
 from understudy.core.problem import Problem
 from understudy.core.service import ActivateRequest, DecideReply, DecideRequest, Logged, RewardRequest
 from understudy.data.eventlog import GroupCommit, Record, open_event_log
 from understudy.data.home import Home
 from understudy.data.times import instant
+from understudy.serve.agreement import Conflict, Unreadable, same_question, same_value
 from understudy.serve.decider import Decider
 from understudy.serve.deployment import Deployment, load_deployment
 from understudy.serve.engine import Engine
 from understudy.serve.outcomes import activation_record, outcome_record
-from understudy.serve.tickets import Conflict, Ticket, Wakers, reply
+from understudy.serve.tickets import Ticket, Wakers, reply
 
 DEADLINE = 0.05  # seconds within which the baseline answers if the policy does not
 POLL = 0.25  # seconds between looks at the ledger
@@ -32,7 +33,6 @@ _FEW = 16  # requests that may be decided where others wait to be read
 RETRY = 5.0  # seconds before a policy that could not be loaded is tried again
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Logged).decode
 
 
 class Desk:
@@ -91,7 +91,7 @@ class Desk:
     # Decisions
 
     def decide(self, requests: Sequence[DecideRequest]) -> list[DecideReply]:
-        """Decisions that are durable, all or none; but where one is a Conflict, those beside it stand in the log.
+        """Decisions that are durable, all or none.
 
         Blocks. Raises: DataError, Conflict, StoreError.
         """
@@ -106,11 +106,11 @@ class Desk:
         if len(requests) > _FEW or not deployment.prompt:
             return await self._enter(requests, asyncio.get_running_loop().create_future())
         ticket, records = self._decided(requests, deployment)
-        since, writing = time.monotonic(), self._group.write(records)
+        since, writing = time.monotonic(), self._group.write(records, same_question)
         try:
             stored = await writing
         except UnderstudyError as error:
-            self._log_fault = (time.monotonic(), str(error))
+            self._note(error)
             raise
         self._stands([ticket], records, since, stored)
         if ticket.error is not None:
@@ -137,14 +137,23 @@ class Desk:
         return ticket, [_record(one) for one in ticket.logged]
 
     def _write(self, tickets: Sequence[Ticket], records: Sequence[Record] | None = None) -> None:
-        """Make decisions durable, then answer; called where they were decided."""
-        if records is None:
-            records = [record for ticket in tickets for record in _records(ticket)]
+        """Make decisions durable, then answer; called where they were decided. Each batch stands or falls by itself."""
+        if records is not None:
+            return self._hand_in(tickets, records)
+        singles = [ticket for ticket in tickets if len(ticket.requests) == 1]
+        batches = [[ticket] for ticket in tickets if len(ticket.requests) != 1]
+        for together in ([singles] if singles else []) + batches:
+            self._hand_in(together, [record for ticket in together for record in _records(ticket)])
+        return None
+
+    def _hand_in(self, tickets: Sequence[Ticket], records: Sequence[Record]) -> None:
         if not records:
             self._wakers.settle(tickets)
             return
+        # Of tickets with one request each, only the one that is a conflict may be refused: nothing of it is written.
+        agree = same_question if len(tickets) == 1 else None
         try:
-            future = self._group.submit(records)
+            future = self._group.submit(records, agree)
             future.add_done_callback(partial(self._written, tickets, records, time.monotonic()))
         except UnderstudyError as error:
             self._refuse(tickets, error)
@@ -153,7 +162,7 @@ class Desk:
         """Answer what is durable now; in the log's thread."""
         error = future.exception()
         if error is not None:
-            self._log_fault = (time.monotonic(), str(error))
+            self._note(error)
             self._refuse(tickets, error)
             return
         self._stands(tickets, records, since, future.result())
@@ -164,11 +173,15 @@ class Desk:
     ) -> None:
         """Decisions are durable: count them, and let those that were known before say what they said."""
         self._lag, self._log_fault = time.monotonic() - since, (0.0, "")
-        known = len(stored) - stored.count(None)
-        self._counts["decisions"] += len(stored) - known
-        if known:
-            self._counts["repeated"] += known
-            _give_stored(tickets, records, stored)
+        new = stored.count(None)
+        self._counts["decisions"] += new
+        if new < len(stored):
+            self._counts["repeated"] += _give_stored(tickets, records, stored)
+
+    def _note(self, error: BaseException) -> None:
+        """A fault of the log, unless it was the request's own."""
+        if not isinstance(error, Conflict | Unreadable):
+            self._log_fault = (time.monotonic(), str(error))
 
     def _refuse(self, tickets: Sequence[Ticket], error: BaseException) -> None:
         for ticket in tickets:
@@ -178,17 +191,17 @@ class Desk:
     # Rewards and activations
 
     def reward(self, requests: Sequence[RewardRequest]) -> None:
-        """Outcomes that are durable, all or none; but where one is a Conflict, those beside it count.
+        """Outcomes that are durable, all or none.
 
         Blocks. Raises: DataError, Conflict, StoreError.
         """
         records = self._outcomes(requests)
-        self._rewarded(records, self._group.submit(records).result())
+        self._rewarded(records, self._group.submit(records, same_value).result())
 
     async def reward_soon(self, requests: Sequence[RewardRequest]) -> None:
         """The same for a coroutine."""
         records = self._outcomes(requests)
-        self._rewarded(records, await self._group.write(records))
+        self._rewarded(records, await self._group.write(records, same_value))
 
     def activate(self, requests: Sequence[ActivateRequest]) -> None:
         """Activations that are durable. Blocks. Raises: DataError, StoreError."""
@@ -210,15 +223,10 @@ class Desk:
 
     def _rewarded(self, records: Sequence[Record], stored: Sequence[bytes | None]) -> None:
         self._counts["rewards"] += stored.count(None)
-        self._counts["rewards_repeated"] += len(stored) - stored.count(None)
         for record, before in zip(records, stored):
-            if before is not None and _value(before) != _value(record.body):
-                raise Conflict(
-                    f"outcome {record.key!r} stands in the log with another value: {_value(before):g}",
-                    "What was written down first stays.",
-                    "Send another outcome_id if it is another outcome.",
-                    field="outcome_id",
-                )
+            if before is not None:
+                same_value(record, before)
+                self._counts["rewards_repeated"] += 1
 
     def _activated(self, stored: Sequence[bytes | None]) -> None:
         self._counts["activations"] += stored.count(None)
@@ -345,46 +353,20 @@ def _record(logged: Logged) -> Record:
     return Record("decision", logged.decision_id, _encode(logged))
 
 
-def _give_stored(tickets: Sequence[Ticket], records: Sequence[Record], stored: Sequence[bytes | None]) -> None:
-    """Where an id stands in the log already, what stands there is the answer, if the question was the same."""
-    at = 0
+def _give_stored(tickets: Sequence[Ticket], records: Sequence[Record], stored: Sequence[bytes | None]) -> int:
+    """Where an id stands in the log already, what stands there is the answer, if the question was the same.
+
+    Returns how many were answered so.
+    """
+    at = given = 0
     for ticket in tickets:
         for i in range(len(ticket.logged)):
             before = stored[at]
             if before is not None:
                 try:
-                    first, again = _decode(before), _decode(records[at].body)
-                except msgspec.MsgspecError as error:  # whoever waits must hear of it, and nobody else
-                    ticket.error = _unreadable(records[at].key, error)
-                else:
-                    if _question(first) != _question(again):
-                        ticket.error = _conflict(first.decision_id)
-                    ticket.logged[i] = first
+                    ticket.logged[i] = same_question(records[at], before)
+                    given += 1
+                except UnderstudyError as error:
+                    ticket.error = error
             at += 1
-
-
-def _question(logged: Logged) -> tuple[Any, ...]:
-    return (logged.context, logged.allowed, logged.baseline, logged.episode_id, logged.t, logged.unit_id,
-            logged.deferred)  # fmt: skip
-
-
-def _conflict(id: str) -> Conflict:
-    return Conflict(
-        f"decision_id {id!r} stands in the log with another question",
-        "One id can have one answer only.",
-        "Give every decision an id of its own, or none.",
-        field="decision_id",
-    )
-
-
-def _unreadable(id: str, error: Exception) -> StoreError:
-    return StoreError(
-        f"what stands in the log under decision_id {id!r} is no decision: {error}",
-        "It was answered once, and the answer cannot be read any more.",
-        "Give every decision an id of its own, or none.",
-        field="decision_id",
-    )
-
-
-def _value(body: bytes) -> float:
-    return msgspec.json.decode(body)["value"]
+    return given

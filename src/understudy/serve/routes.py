@@ -89,9 +89,9 @@ PAGES: tuple[Route, ...] = (
 
 SAID = {
     "/decide": "Take one decision.",
-    "/decide/batch": f"Take up to {MAX_BATCH:,} decisions; all or none, but those beside a conflict (409) stand.",
+    "/decide/batch": f"Take up to {MAX_BATCH:,} decisions; all or none.",
     "/reward": "Report one outcome; late, early and again are welcome.",
-    "/reward/batch": f"Report up to {MAX_BATCH:,} outcomes; all or none, but those beside a conflict (409) stand.",
+    "/reward/batch": f"Report up to {MAX_BATCH:,} outcomes; all or none.",
     "/activate": "Say that a deferred decision has been carried out.",
     "/health": "Whether the process lives.",
     "/ready": "Whether decisions can be taken and written down.",

@@ -9,14 +9,7 @@ from concurrent.futures import Future
 from threading import Lock
 from typing import Any
 
-from understudy.core.errors import DataError
 from understudy.core.service import DecideReply, DecideRequest, Logged
-
-
-class Conflict(DataError):
-    """An id that stands in the log was sent again with something else."""
-
-    kind = "conflict"
 
 
 class Ticket:

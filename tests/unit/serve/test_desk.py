@@ -21,11 +21,11 @@ from understudy.data.home import Home
 from understudy.data.traffic import Direction, Traffic
 from understudy.models.policies import Discrete, Fixed, Uniform
 from understudy.models.policy_file import HEAD, save_policy
+from understudy.serve.agreement import Conflict
 from understudy.serve.deployment import Actor, load_deployment, policy_of
 from understudy.serve.desk import Desk
 from understudy.serve.engine import replay
 from understudy.serve.local import LocalService
-from understudy.serve.tickets import Conflict
 
 PROBLEM = Problem(features=(Feature(name="x"), Feature(name="y")), actions=ActionSpace(names=("a", "b", "c")))
 OTHER = Problem(features=(Feature(name="x"),), actions=ActionSpace(names=("a", "b", "c")))
@@ -153,6 +153,47 @@ def test_an_id_has_one_answer(home, deadline):
         twice = service.decide_batch([ask(decision_id="d-2"), ask(decision_id="d-2")])
         assert twice[0] == twice[1]
     assert len(events(home)) == 2
+
+
+@pytest.mark.parametrize("deadline", [None, 1.0])
+def test_a_batch_with_a_conflict_writes_nothing(home, deadline):
+    """Else the caller, told no, would do none of it, and the log would hold decisions that nobody carried out."""
+    with LocalService(home.folder, "production", deadline=deadline) as service:
+        first = service.decide(ask(decision_id="d-1"))
+        service.reward(RewardRequest(decision_id="d-1", value=1.0, outcome_id="o"))
+    with LocalService(home.folder, "production", deadline=deadline, worker=1) as service:  # another worker's file
+        again, other = ask(decision_id="d-1"), ask(decision_id="d-1", baseline="a")
+        for batch in (
+            [ask(decision_id="new-1"), other, ask(decision_id="new-2")],
+            [ask(decision_id=f"new-{i}") for i in range(20)] + [other],
+            [ask(decision_id="new-3"), ask(decision_id="new-3", baseline="a")],  # it contradicts itself
+        ):
+            with pytest.raises(Conflict):
+                service.decide_batch(batch)
+            with pytest.raises(Conflict):
+                asyncio.run(service.desk.decide_soon(batch))
+        with pytest.raises(Conflict):
+            service.reward_batch([RewardRequest(decision_id="new", value=1.0),
+                                  RewardRequest(decision_id="d-1", value=0.5, outcome_id="o")])  # fmt: skip
+        assert (len(events(home)), len(events(home, "outcome"))) == (1, 1)
+        assert service.desk.ready() and service.status()["counts"]["repeated"] == 0  # no was said, not the same again
+        assert service.decide_batch([again, ask(decision_id="new-1")])[0] == first
+        counts = service.status()["counts"]
+        assert (counts["decisions"], counts["repeated"], counts["rewards_repeated"]) == (1, 1, 0)
+    assert len(events(home)) == 2
+
+
+def test_a_conflict_costs_only_its_own_batch(home):
+    """Callers whose requests share a commit with it are answered."""
+    home.ledger.override("production", "even", time=2, reason="test")
+    with LocalService(home.folder, "production", deadline=1.0) as service, ThreadPoolExecutor(12) as pool:
+        service.decide(ask(decision_id="d"))
+        both = [ask(decision_id="d", baseline="a"), ask(decision_id="lost")]
+        fine = [[ask(decision_id=f"f-{i}-{j}") for j in range(i % 3 + 1)] for i in range(60)]
+        asked = [pool.submit(service.decide_batch, batch) for pair in zip(fine, [both] * 60) for batch in pair]
+        assert all(len(one.result()) == len(batch) for one, batch in zip(asked[::2], fine))
+        assert all(isinstance(one.exception(), Conflict) for one in asked[1::2])
+    assert len(events(home)) == 1 + sum(map(len, fine))
 
 
 @pytest.mark.parametrize("deadline", [None, 1.0])

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import islice
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, NamedTuple
 
+from understudy.core.errors import UnderstudyError
 from understudy.data.eventlog.errors import Busy, LogDown
-from understudy.data.eventlog.records import EventLog, Record
+from understudy.data.eventlog.records import EventLog, Kind, Record
 
 _LONGEST = 0.001  # seconds that a commit waits for company
 Answer = list[bytes | None] | BaseException
-Request = tuple[Sequence[Record], Any]  # the records, and the future that waits for them
+Agree = Callable[[Record, bytes], Any]  # raises UnderstudyError if a record denies what stands under its key
+
+
+class Request(NamedTuple):
+    """Records that are written together, the future that waits for them, and what they must not deny."""
+
+    records: Sequence[Record]
+    future: Any
+    agree: Agree | None
 
 
 class GroupCommit:
@@ -36,18 +45,22 @@ class GroupCommit:
         self._thread = Thread(target=self._write, name="group-commit", daemon=True)
         self._thread.start()
 
-    def submit(self, records: Sequence[Record]) -> Future[list[bytes | None]]:
+    def submit(self, records: Sequence[Record], agree: Agree | None = None) -> Future[list[bytes | None]]:
         """Hand in records from any thread. The future holds what ``EventLog.append`` returns, once it is durable.
 
+        Args:
+            agree: asked, before anything is written, of each of several records whose key stands in the log already;
+                what it raises is the answer, and none of these records is written. A single record needs no asking:
+                where its key stands already nothing is written anyway.
         Raises: Busy.
         """
         future: Future[list[bytes | None]] = Future()
         with self._lock:
             self._take_in(records)
-            self._queue.put([(records, future)])
+            self._queue.put([Request(records, future, agree)])
         return future
 
-    def write(self, records: Sequence[Record]) -> asyncio.Future[list[bytes | None]]:
+    def write(self, records: Sequence[Record], agree: Agree | None = None) -> asyncio.Future[list[bytes | None]]:
         """The same for a coroutine: to be awaited in the running loop, which is woken once per commit.
 
         What one pass of the loop brings is handed in together: a commit of the first alone would keep the rest waiting.
@@ -56,7 +69,7 @@ class GroupCommit:
         future = loop.create_future()
         with self._lock:
             self._take_in(records)
-            self._gathered.append((records, future))
+            self._gathered.append(Request(records, future, agree))
             if len(self._gathered) == 1:
                 loop.call_soon(self._hand_in)
         return future
@@ -104,7 +117,7 @@ class GroupCommit:
                 time.sleep(pause)  # as many as last time are on their way: together they cost one commit
             while requests is not None:
                 batch += requests
-                size += sum(len(records) for records, _ in requests)
+                size += sum(len(request.records) for request in requests)
                 if size >= self._max_batch or self._queue.empty():
                     break
                 requests = self._queue.get()
@@ -119,18 +132,60 @@ class GroupCommit:
 
     def _append(self, batch: list[Request]) -> list[Answer]:
         try:
-            stored = iter(self._log.append([record for records, _ in batch for record in records]))
+            refused = self._refused(batch)
+            kept = [request for i, request in enumerate(batch) if i not in refused]
+            stored = iter(self._log.append([record for request in kept for record in request.records]))
             self._batches += 1
-            return [list(islice(stored, len(records))) for records, _ in batch]
+            return [
+                refused[i] if i in refused else list(islice(stored, len(request.records)))
+                for i, request in enumerate(batch)
+            ]
         except BaseException as error:  # whatever it was, those who wait for this batch must hear of it
             self._failed += 1
             return [error] * len(batch)
+
+    def _refused(self, batch: list[Request]) -> dict[int, UnderstudyError]:
+        """Place in the batch → why these records may not be written, because one denies what stands already.
+
+        Nobody else writes this worker's file, so between this look and the commit nothing can come in. Another worker
+        may still write one of the keys at that very moment, in its own file; then what is new here stands although the
+        caller is told of the conflict, and the join counts it as a decision whose reward has not come.
+        """
+        asked: dict[Kind, list[str]] = {}
+        for request in batch:
+            if request.agree is not None and len(request.records) > 1:
+                for record in request.records:
+                    asked.setdefault(record.kind, []).append(record.key)
+        stands: dict[tuple[Kind, str], bytes] = {}
+        for kind, keys in asked.items():
+            for copy in self._log.copies(kind, keys):
+                stands.setdefault((kind, copy.key), copy.body)
+        refused: dict[int, UnderstudyError] = {}
+        for i, request in enumerate(batch if asked else ()):
+            try:
+                stands |= _said(request, stands)
+            except UnderstudyError as error:
+                refused[i] = error
+        return refused
+
+
+def _said(request: Request, stands: Mapping[tuple[Kind, str], bytes]) -> dict[tuple[Kind, str], bytes]:
+    """What a request adds to what stands. Raises: what its ``agree`` does."""
+    new: dict[tuple[Kind, str], bytes] = {}
+    for record in request.records:
+        name = record.kind, record.key
+        before = stands.get(name, new.get(name))
+        if before is None:
+            new[name] = record.body
+        elif request.agree is not None and len(request.records) > 1:
+            request.agree(record, before)
+    return new
 
 
 def _deliver(batch: list[Request], answers: list[Answer]) -> None:
     """Settle every future; those of a loop together, for waking a loop costs more than settling a future."""
     loops: dict[asyncio.AbstractEventLoop, list[tuple[Any, Answer]]] = {}
-    for (_, future), answer in zip(batch, answers):
+    for (_, future, _), answer in zip(batch, answers):
         if isinstance(future, Future):
             if future.set_running_or_notify_cancel():
                 _settle([(future, answer)])

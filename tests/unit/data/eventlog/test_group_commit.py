@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from understudy.core.errors import StoreError
+from understudy.core.errors import DataError, StoreError
 from understudy.data.eventlog import Busy, GroupCommit, LogDown, Record, open_event_log
 
 
@@ -45,6 +45,25 @@ def test_a_future_is_done_when_its_records_are_durable(log):
     assert log.find("decision", "b") == b"2"
     assert group.submit([decision("c"), decision("a")]).result(10) == [None, b"1"]
     assert group.submit([]).result(10) == []
+    group.close()
+
+
+def test_a_request_that_denies_what_stands_writes_nothing_and_says_nothing_to_others(log, tmp_path):
+    """In one commit: what was refused stands for nobody; what was accepted before it does."""
+
+    def agree(record: Record, stands: bytes) -> None:
+        if record.body != stands:
+            raise DataError(record.key)
+
+    group = GroupCommit(log)
+    group.submit([decision("old", b"1")]).result(10)
+    with held(tmp_path):
+        asked = [[("x", b"1"), ("old", b"2")], [("x", b"2"), ("y", b"2")], [("old", b"1"), ("z", b"3")],
+                 [("y", b"4"), ("w", b"4")], [("v", b"5"), ("v", b"6")], [("y", b"7")]]  # fmt: skip
+        futures = [group.submit([decision(*one) for one in records], agree) for records in asked]
+    found = [str(future.exception(10) or future.result()) for future in futures]
+    assert found == ["old", "[None, None]", "[b'1', None]", "y", "v", "[b'2']"]
+    assert [log.find("decision", name) for name in "xyzwv"] == [b"2", b"2", b"3", None, None]
     group.close()
 
 
