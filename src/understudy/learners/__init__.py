@@ -14,5 +14,6 @@ LEARNERS = {
     "forest_ts": "understudy.learners.forest_ts:ForestTS",
     "online_linear": "understudy.learners.online_linear:OnlineLinear",
     "online_neural": "understudy.learners.online_neural:OnlineNeural",
+    "dqn": "understudy.learners.dqn:DQN",
     "vw": "understudy.learners.vw:VW",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from understudy.core.errors import ConfigError
+from understudy.core.errors import ConfigError, DataError
 from understudy.core.protocols import Progress, quiet
 
 Draw = Callable[[np.random.Generator, int], Any]
@@ -43,7 +44,9 @@ def needed(package: str) -> Any:
         ) from error
 
 
-def run(start: Any, update: Update, draw: Draw, *, steps: int, seed: int, progress: Progress = quiet) -> Any:
+def run(
+    start: Any, update: Update, draw: Draw, *, steps: int, seed: int, progress: Progress = quiet, done: int = 0
+) -> Any:
     """The state after ``steps`` updates; called by learners, never inherited.
 
     Args:
@@ -51,13 +54,29 @@ def run(start: Any, update: Update, draw: Draw, *, steps: int, seed: int, progre
         update: (state, batch) → (state, figures), pure, in JAX; the same function object compiles once per shape.
         draw: (rng, c) → a tree of arrays with leading axis c: that many minibatches.
         seed: every chunk of updates draws from its own stream of it, so a chunk does not depend on those before.
+        done: updates that ``start`` has behind it already, a multiple of CHUNK.
+
+    Raises: DataError where a figure stops being finite; what was learned before is lost to this call.
     """
     advance, state = _compiled(update), start
-    for chunk, first in enumerate(range(0, steps, CHUNK)):
-        batches = draw(np.random.default_rng([seed, chunk]), min(CHUNK, steps - first))
+    for first in range(done, steps, CHUNK):
+        batches = draw(np.random.default_rng([seed, first // CHUNK]), min(CHUNK, steps - first))
         state, figures = advance(state, batches)
-        progress("fit", {"step": float(min(first + CHUNK, steps))} | {k: float(v) for k, v in figures.items()})
+        told = {name: float(value) for name, value in figures.items()}
+        _refuse_nonsense(told, first, min(first + CHUNK, steps))
+        progress("fit", {"step": float(min(first + CHUNK, steps))} | told)
     return state
+
+
+def _refuse_nonsense(figures: dict[str, float], first: int, last: int) -> None:
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise DataError(
+                f"{name} is {value} between updates {first + 1} and {last}",
+                "From here on every weight of the network is no number, so the training has stopped.",
+                "Lower the rate, scale the rewards (scale=0.1), or look at the log for absurd numbers.",
+                field=name,
+            )
 
 
 @lru_cache(maxsize=32)

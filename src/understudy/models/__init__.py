@@ -27,6 +27,8 @@ STATES = {
     "fixed": "understudy.models.policies:Fixed",
     "explore": "understudy.models.policies:Explore",
     "mixture": "understudy.models.policies:Mixture",
+    "shares": "understudy.models.shares:Shares",
+    "uniform_box": "understudy.models.box:UniformBox",
     "linear": "understudy.models.ridge:LinearModel",
     "logistic": "understudy.models.logistic:LogisticModel",
     "trees": "understudy.models.trees:TreeModel",
@@ -34,6 +36,9 @@ STATES = {
     "bag": "understudy.models.ensembles:Bag",
     "upper_bound": "understudy.models.optimism:UpperBound",
     "network": "understudy.models.network:Network",
+    "q_network": "understudy.models.q_network:QNetwork",
+    "filtered": "understudy.models.filtered:Filtered",
+    "actor": "understudy.models.actor:Actor",
     "vw": "understudy.models.vw:VWPolicy",
 }
 

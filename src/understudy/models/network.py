@@ -59,17 +59,25 @@ class Network:
         names = [f"{letter}{i}" for i in range(depth) for letter in "wb"]
         only(state, ["depth", "low", "high", "link"], names, ["features"])
         features = FeatureMap.from_state(part(state, "features"))
-        layers, width, members = [], features.width, None
-        for i in range(depth):
-            w = array(state, f"w{i}", (members, width, None), np.float32)
-            members, _, width = w.shape
-            layers.append((w, array(state, f"b{i}", (members, width), np.float32)))
-        if not members or not width:
-            raise bad("network: its layers are empty")
+        layers = layers_of(state, depth, features.width)
         low = number(state, "low")
-        return cls(features, tuple(layers), low, number(state, "high", low), choice(state, "link", LINKS))
+        return cls(features, layers, low, number(state, "high", low), choice(state, "link", LINKS))
 
 
 def named(layers: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
     """Layers as named arrays: w0, b0, w1, b1, …"""
     return {f"{letter}{i}": part for i, layer in enumerate(layers) for letter, part in zip("wb", layer)}
+
+
+def layers_of(
+    state: State, depth: int, inputs: int, outputs: int | None = None, prefix: str = ""
+) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """The layers that ``named`` wrote, each as wide as the one before it gives. Raises StoreError otherwise."""
+    layers, width, members = [], inputs, None
+    for i in range(depth):
+        w = array(state, f"{prefix}w{i}", (members, width, outputs if i == depth - 1 else None), np.float32)
+        members, _, width = w.shape
+        layers.append((w, array(state, f"{prefix}b{i}", (members, width), np.float32)))
+    if not members or not width:
+        raise bad(f"{state.kind}: its layers are empty")
+    return tuple(layers)

@@ -172,7 +172,7 @@ class Mixture(Discrete):
         weights = array(state, "weights", (None,))
         names = [f"policy{i}" for i in range(len(weights))]
         only(state, [], ["weights"], names)
-        policies = tuple(_acting(revive(part(state, name))) for name in names)
+        policies = tuple(acting(revive(part(state, name))) for name in names)
         try:
             return cls(policies, tuple(float(w) for w in weights))
         except ConfigError as error:
@@ -190,7 +190,8 @@ def _valued(model: Any) -> ValueModel:
     return model
 
 
-def _acting(policy: Any) -> DiscretePolicy:
+def acting(policy: Any) -> DiscretePolicy:
+    """A policy read back from a file, if it is one over named actions. Raises StoreError otherwise."""
     if not hasattr(policy, "probs"):
         raise bad(f"a {type(policy).__name__} stands where a policy belongs")
     return policy
