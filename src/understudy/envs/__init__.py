@@ -5,4 +5,6 @@ ENVS = {
     "drift": "understudy.envs.drift:drift",
     "digits": "understudy.envs.classification:digits",
     "shuttle": "understudy.envs.shuttle:shuttle",
+    "cartpole": "understudy.envs.cartpole:cartpole",
+    "pendulum": "understudy.envs.pendulum:pendulum",
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from understudy.core.errors import ConfigError
 from understudy.core.hashing import mix, text_hash
-from understudy.core.protocols import DiscretePolicy, Environment
+from understudy.core.protocols import DiscretePolicy, Environment, EpisodicEnvironment, Policy
 from understudy.core.steps import Origin, Steps, bandit_steps, concat
+from understudy.envs.walk import walk
 
 BATCH = 8_192
 DAY = 86_400_000_000
@@ -66,3 +69,78 @@ def rollout(
         view, done = following, done + w
     steps = concat(parts).with_(starts=np.arange(done + 1, dtype=np.int64))
     return steps if done == n else steps.episodes(np.arange(done) < n)  # a world steps all its w episodes at once
+
+
+def episodes(
+    env: EpisodicEnvironment,
+    policy: Policy,
+    n_episodes: int,
+    *,
+    seed: int,
+    max_steps: int | None = None,
+    width: int | None = None,
+    start_time: int = 0,
+    interval: int = 60_000_000,
+    policy_id: str = "",
+) -> Steps:
+    """n complete episodes of ``policy`` in ``env``: exactly the first n that were begun. Equal arguments, equal logs.
+
+    Args:
+        max_steps: truncates an episode before the world's own limit does.
+        width: episodes side by side, 100 if None; another width draws other episodes.
+        start_time, interval: microseconds since 1970 UTC of the first decision, and between steps; side by side
+            episodes decide at the same moments.
+        policy_id: stamped on every row.
+    """
+    ticks = list(walk(env, policy, n_episodes, seed=seed, max_steps=max_steps, width=width))
+    flat = {name: _flat([getattr(tick, name) for tick in ticks]) for name in ticks[0].__dataclass_fields__}
+    episode = flat["episode"]
+    order = np.argsort(episode, kind="stable")  # ticks are in order of time, so each episode's rows are too
+    rows = order[: np.searchsorted(episode[order], n_episodes)]
+    took: dict[str, Any] = {name: None if column is None else column[rows] for name, column in flat.items()}
+    lengths = np.bincount(took["episode"], minlength=n_episodes)
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    last, cut = starts[1:] - 1, took["truncated"][starts[1:] - 1]
+    final = np.where(cut[:, None], took["following"][last], np.float32(np.nan))
+    n = len(rows)
+    return Steps(
+        starts=starts,
+        unit=mix(np.arange(n_episodes, dtype=np.uint64), seed),
+        time=start_time + interval * (rows // len(ticks[0].reward)),
+        context=took["context"],
+        action=took["action"],
+        reward=took["reward"],
+        terminated=took["terminated"],
+        truncated=took["truncated"],
+        allowed=took["allowed"],
+        propensity=took["propensity"],
+        propensities=took["propensities"],
+        outcomes=took["outcomes"],
+        final_context=final,
+        origin=Origin(
+            decision=mix(np.arange(n, dtype=np.uint64), seed + 1),
+            policy=np.full(n, text_hash(policy_id) if policy_id else 0, np.uint64),
+            delay=np.zeros(n),
+            arrived=np.ones(n, np.int32),
+        ),
+    )
+
+
+def mean_return(
+    env: EpisodicEnvironment,
+    policy: Policy,
+    n_episodes: int,
+    seed: int,
+    *,
+    max_steps: int | None = None,
+    width: int | None = None,
+) -> np.ndarray:
+    """Σ_t r_t, undiscounted, of n complete episodes: f64[n] to take the mean and its standard error of."""
+    total = np.zeros(n_episodes + 1)  # the last place gathers what nobody asked for
+    for tick in walk(env, policy, n_episodes, seed=seed, max_steps=max_steps, width=width):
+        total[np.minimum(tick.episode, n_episodes)] += tick.reward
+    return total[:-1]
+
+
+def _flat(parts: list[Any]) -> Any:
+    return None if parts[0] is None else np.concatenate(parts)
