@@ -125,7 +125,7 @@ def one(name: str, path: str, seed: int, loops: int) -> dict[str, Any]:
         "last": float(rewards[-LAST:].mean()),
         "wall_s": time.monotonic() - start,
         "policies": len(set(driven.policy)),
-        "fallbacks": driven.policy.count("baseline"),  # a policy that took longer than 50 ms: the machine was busy
+        "fallbacks": driven.policy.count("baseline"),  # a policy that took longer than 25 ms: the machine was busy
         "best_constant": driven.best_constant[1],
         "rolling": [round(float(mean), 4) for mean in driven.rolling()[99::100]],
     }

@@ -46,7 +46,7 @@ class Decider:
     Args:
         deployment: who acts now; read once per batch, so that a batch has one policy.
         clock: seconds since 1970 UTC.
-        deadline: seconds from asking to the answer of the baseline.
+        deadline: seconds within which the baseline decides instead; its commit comes on top.
         max_waiting: tickets beyond which Busy is the answer.
     """
 

@@ -27,7 +27,7 @@ from understudy.serve.engine import Engine
 from understudy.serve.outcomes import activation_record, outcome_record
 from understudy.serve.tickets import Ticket, Wakers, reply
 
-DEADLINE = 0.05  # seconds within which the baseline answers if the policy does not
+DEADLINE = 0.025  # seconds a policy may take; what is left of 50 ms is for the baseline, the commit and a busy machine
 POLL = 0.25  # seconds between looks at the ledger
 _FEW = 16  # requests that may be decided where others wait to be read
 RETRY = 5.0  # seconds before a policy that could not be loaded is tried again
@@ -46,7 +46,7 @@ class Desk:
         problem: what is served; None takes it from the policies.
         clock: seconds since 1970 UTC, what decisions are stamped with.
         client_times: a simulation, so requests bring their own time.
-        deadline: seconds to the baseline's answer; None: the caller's thread asks the policy and waits.
+        deadline: seconds a policy may take before the baseline answers; None: the caller's thread asks it and waits.
         poll: seconds between looks at the ledger; 0 looks only when ``swap_now`` is called.
 
     Raises: ConfigError, StoreError if nobody can be served.

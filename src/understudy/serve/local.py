@@ -17,7 +17,7 @@ class LocalService:
 
     Args:
         home, alias, log, worker, problem, clock, client_times, poll: as in Desk.
-        deadline: seconds within which the baseline answers if the policy does not; None: the calling thread asks the
+        deadline: seconds a policy may take before the baseline answers; None: the calling thread asks the
             policy and waits for it, which is the cheapest, and all that a simulation needs.
     """
 

