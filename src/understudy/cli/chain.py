@@ -9,7 +9,7 @@ import typer
 
 from understudy.cli.app import HOME, At, DryRun, Experiment, Home, Json, Seed, Settings, To, app
 from understudy.cli.hand import by_hand, need, refuse
-from understudy.cli.output import Said, already, say, working
+from understudy.cli.output import Said, already, say, watched, working
 
 Against = Annotated[str, typer.Option(help="The incumbent: logged, an alias such as production, or an artifact.")]
 
@@ -22,6 +22,13 @@ def train(
     on: Annotated[Path | None, typer.Option("--on", help="Dataset artifact, made by join.")] = None,
     to: Annotated[Path | None, typer.Option("--to", help="Folder of the artifact to write.")] = None,
     slice: Annotated[str, typer.Option(help="Which slice to learn from: train, select, gate or all.")] = "train",
+    epochs: Annotated[int, typer.Option(help="Watch the training in so many parts: curves, a checkpoint of each.")] = 0,
+    train_share: Annotated[float, typer.Option(help="Percent of the units that train, in place of --slice.")] = 0,
+    eval_share: Annotated[float, typer.Option(help="Percent of the units the curves are drawn from.")] = 0,
+    estimators: Annotated[str, typer.Option("--with", help="Estimators of the curves, comma-separated.")] = "",
+    choose: Annotated[str, typer.Option(help="Which epoch becomes the policy: best (lower bound) or last.")] = "best",
+    patience: Annotated[int, typer.Option(help="Stop after so many epochs without a better lower bound.")] = 0,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard scalars.")] = None,
     experiment: Experiment = "",
     at: At = "local",
     home: Home = HOME,
@@ -33,6 +40,8 @@ def train(
 
     Example: understudy train direct --on data --to runs/trees model=forest
     """
+    from understudy.runs.assess import split_names
+    from understudy.runs.epochs import watching
     from understudy.runs.settings import parse_overrides, text_fields
     from understudy.runs.train import recipe, train
 
@@ -41,12 +50,15 @@ def train(
         return by_hand("train", experiment, home, json, at=at)
     learner, data, folder = need(LEARNER=learner, on=on, to=to)
     given = parse_overrides(settings or [], text=text_fields("learners", learner))
+    slice, watch = watching(epochs, (train_share, eval_share), slice, split_names(estimators), choose, patience)
     if dry_run:
-        plan = recipe(learner, data, given, seed=seed, slice=slice).config
+        plan = recipe(learner, data, given, seed=seed, slice=slice, watch=watch).config
         return say(Said([f"{key}: {value}" for key, value in plan.items()], plan), json=json)
     done = already(folder)
-    with working("learning"):
-        manifest = train(learner, on=data, to=folder, settings=given, slice=slice, seed=seed, home=home)
+    with watched(tensorboard) as show:
+        manifest = train(
+            learner, on=data, to=folder, settings=given, slice=slice, seed=seed, watch=watch, home=home, show=show
+        )
     lines = [*done, f"{learner} learned from {manifest.counts['decisions']} decisions (slice {slice})"]
     return say(Said(lines, {"id": manifest.id, "config": manifest.config}, str(folder)), json=json)
 

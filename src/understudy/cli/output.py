@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,21 @@ def working(on: str) -> AbstractContextManager[Any]:
     from rich.console import Console
 
     return Console(stderr=True).status(f"{on} …")
+
+
+@contextmanager
+def watched(tensorboard: Path | None) -> Iterator[Callable[[Any], None]]:
+    """What to do with each epoch of a training: a line on standard error, and scalars where they are asked for."""
+    from understudy.runs.epochs import point_line
+    from understudy.runs.scalars import scalars
+
+    with working("learning"), scalars(tensorboard) as note:
+
+        def show(point: Any) -> None:
+            print(point_line(point), file=sys.stderr, flush=True)
+            note(point)
+
+        yield show
 
 
 def already(artifact: Path) -> list[str]:

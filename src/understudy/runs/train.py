@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from understudy import __version__
-from understudy.core.errors import StoreError
+from understudy.core.errors import ConfigError, StoreError
 from understudy.core.hashing import canonical
 from understudy.core.manifest import Manifest, Parent
-from understudy.core.protocols import Progress, Trained, quiet
+from understudy.core.problem import ActionSpace
+from understudy.core.protocols import GradientLearner, Progress, Trained, quiet
 from understudy.core.steps import Steps, Transitions
 from understudy.data.artifact import read_manifest, verify_artifact, write_artifact
 from understudy.data.dataset import MemoryDataset, ParquetDataset, decision_hashes
 from understudy.models.policies import floored
 from understudy.models.policy_file import load_policy, save_policy
+from understudy.runs.epochs import EPOCHS, Show, Training, Watch, at_epoch, epoch_folder, write_curves
 from understudy.runs.home import Home
 from understudy.runs.settings import learner
 from understudy.runs.slices import SHARES, open_slice
@@ -56,6 +59,7 @@ def recipe(
     slice: str,
     explore: float = 0.0,
     start: str | Path | None = None,
+    watch: Watch | None = None,
 ) -> Manifest:
     """The manifest of what would be trained: settings resolved, nothing run."""
     parent = read_manifest(on)
@@ -64,6 +68,8 @@ def recipe(
     parents = [Parent(id=parent.id, kind=parent.kind)]
     if explore:
         resolved["explore"] = explore
+    if watch is not None:
+        resolved["watch"] = asdict(watch)
     if start is not None:
         parents.append(Parent(id=read_manifest(start).id, kind="policy"))
     return Manifest(
@@ -86,8 +92,10 @@ def train(
     seed: int = 0,
     explore: float = 0.0,
     start: str | Path | None = None,
+    watch: Watch | None = None,
     home: str | Path | None = None,
     progress: Progress = quiet,
+    show: Show = lambda point: None,
 ) -> Manifest:
     """Fit a learner on one slice of a dataset and write the policy artifact ``to``.
 
@@ -97,27 +105,75 @@ def train(
         slice: ``train`` unless you know better; the gate refuses a policy that has seen the rows it is judged by.
         explore: ε of uniform exploration mixed into what was learned, so that every action keeps a chance.
         start: a policy artifact to go on from, for learners that can; it becomes a parent, its rows are inherited.
+        watch: train by epochs, with curves; the policies lie in ``to/epochs/0001`` and so on, the curves in
+            ``curves.json``. Interrupted, the same call goes on from the last epoch.
         home: whose ledger remembers the artifact; None remembers nothing.
+        progress: told of every chunk of updates. show: told of every epoch.
 
     Returns: the artifact's manifest; the same recipe in the same folder is returned without training again.
     """
 
+    made = recipe(name, on, settings or {}, seed=seed, slice=slice, explore=explore, start=start, watch=watch)
+    work = Path(to).parent / f".{Path(to).name}.training"
+
     def fill(folder: Path) -> dict[str, int]:
-        data, older = Watched(open_slice(on, slice)), None if start is None else open_policy(start)
-        more = {} if older is None else {"start": learned(older)}
-        policy: Any = learner(name, settings or {}).fit(data, seed=seed, progress=progress, **more)
-        save_policy(floored(policy, data.problem.actions.k, explore), folder, problem=data.problem)
-        rows = decision_hashes(data.data) if data.read else np.empty(0, np.uint64)
-        if older is not None and older.trained_on is not None:
-            rows = np.union1d(rows, older.trained_on)
+        data, chosen = Watched(open_slice(on, slice)), learner(name, settings or {})
+        if watch is None:
+            policy, rows = _in_one_go(chosen, data, seed, progress, start)
+        else:
+            if start is not None:
+                raise ConfigError("a training that is watched starts afresh", field="start")
+            policy, rows = _by_epochs(chosen, data, open_slice(on, watch.slice), folder, show, progress=progress,
+                                      watch=watch, work=work, recipe=made.recipe, seed=seed)  # fmt: skip
+        save_policy(_floored(policy, data.problem.actions, explore), folder, problem=data.problem)
         save_file({"decisions": rows}, folder / ROWS)
         return {"decisions": len(rows)}
 
-    made = recipe(name, on, settings or {}, seed=seed, slice=slice, explore=explore, start=start)
     manifest = write_artifact(to, made, fill)
+    shutil.rmtree(work, ignore_errors=True)
     if home is not None:
         Home(home).record(to)
     return manifest
+
+
+def _in_one_go(chosen: Any, data: Watched, seed: int, progress: Progress, start: str | Path | None) -> Any:
+    """The policy, and the decisions it was fitted to."""
+    older = None if start is None else open_policy(start)
+    more = {} if older is None else {"start": learned(older)}
+    policy = chosen.fit(data, seed=seed, progress=progress, **more)
+    rows = decision_hashes(data.data) if data.read else np.empty(0, np.uint64)
+    if older is not None and older.trained_on is not None:
+        rows = np.union1d(rows, older.trained_on)
+    return policy, rows
+
+
+def _by_epochs(
+    chosen: Any, data: Watched, held: Any, folder: Path, show: Show, *, progress: Progress, watch: Watch, **where: Any
+) -> Any:
+    """The chosen epoch's policy, and the decisions it rests on: those that chose it flatter it like those it fitted."""
+    if not isinstance(chosen, GradientLearner):
+        raise ConfigError(f"{type(chosen).__name__} learns in one go: it has no epochs", field="epochs")
+    fitted, judged = decision_hashes(data.data), decision_hashes(held)
+    shared = np.intersect1d(fitted, judged)
+    if len(shared):
+        raise ConfigError(
+            f"{len(shared)} decisions lie both in the slice that trains and in slice {watch.slice!r} of the curves",
+            "Estimates on rows a policy was trained on are too good.", "Choose disjoint slices.", field="slice",
+        )  # fmt: skip
+    training = Training(chosen, data, held, watch, **where)
+    curves = training.run(show=show, progress=progress)
+    shutil.copytree(training.work / EPOCHS, folder / EPOCHS, ignore=shutil.ignore_patterns("point.json"))
+    write_curves(curves, folder)
+    picks = watch.choose == "best" or watch.patience
+    return training.policy_of(curves.chosen), np.union1d(fitted, judged) if picks else fitted
+
+
+def _floored(policy: Any, actions: ActionSpace, epsilon: float) -> Any:
+    if epsilon and not actions.discrete:
+        raise ConfigError(
+            "explore mixes in uniform actions; continuous policies explore by themselves", field="explore"
+        )
+    return policy if not epsilon else floored(policy, actions.k, epsilon)
 
 
 def learned(policy: Trained) -> Any:
@@ -138,8 +194,11 @@ def goes_on(name: str, settings: Mapping[str, Any], start: Trained) -> bool:
 def open_policy(folder: str | Path) -> Trained:
     """A policy artifact with its lineage, every file as it was written: also the list of what it was trained on.
 
-    Raises: StoreError if the folder holds another kind, or is damaged.
+    ``runs/a@7`` is the policy after its epoch 7, called ``a@7``.
+
+    Raises: StoreError if the folder holds another kind, or is damaged, or has no such epoch.
     """
+    folder, epoch = at_epoch(folder)
     manifest = read_manifest(folder)
     if manifest.kind != "policy":
         raise StoreError(
@@ -150,4 +209,18 @@ def open_policy(folder: str | Path) -> Trained:
     verify_artifact(folder)  # a shortened list of training rows would pass the gate's check of disjoint data
     rows = Path(folder) / ROWS
     trained_on = load_file(rows)["decisions"] if ROWS in manifest.files else None
-    return Trained(Path(folder).name, load_policy(folder), manifest, trained_on)
+    if epoch is None:
+        return Trained(folder.name, load_policy(folder), manifest, trained_on)
+    return Trained(f"{folder.name}@{epoch}", load_policy(epoch_folder(folder, epoch)), manifest, trained_on)
+
+
+def expand(runs: Sequence[str]) -> list[str]:
+    """``runs/a@all`` as one name for each of its epochs; others as they are."""
+    names: list[str] = []
+    for run in runs:
+        base, at, epoch = str(run).rpartition("@")
+        if at and epoch == "all":
+            names += [f"{base}@{int(path.name)}" for path in sorted((Path(base) / EPOCHS).glob("[0-9]*"))]
+        else:
+            names.append(str(run))
+    return names

@@ -1,0 +1,282 @@
+"""A training watched epoch by epoch: checkpoints that outlive a crash, curves on rows it never saw, and a choice."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from understudy.core.curves import Curves, Point
+from understudy.core.errors import ConfigError, DataError, StoreError
+from understudy.core.evidence import Estimate
+from understudy.core.protocols import GradientLearner, LoggedDataset, Policy, Progress, State, quiet
+from understudy.models.policy_file import load_policy, read_file, save_policy, write_file
+from understudy.models.state_file import read_state, write_state
+from understudy.ope.evaluate import evaluate
+from understudy.ope.tally import LOGGED
+
+EPOCHS, CURVES, CHECKPOINT = "epochs", "curves.json", "checkpoint.state"
+SEQUENTIAL, ONE_STEP = ("cwpdis", "wdr", "fqe"), ("snips", "dr")
+TARGET = "policy"
+
+Show = Callable[[Point], None]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How a training is watched.
+
+    epochs: parts of about equal length. slice: rows the curves are drawn from, none of which train.
+    estimators: of each epoch's policy; the first that gives an interval chooses. Empty: by the problem.
+    choose: ``best`` lower bound, or ``last``. patience: epochs without a better lower bound before it stops; 0 = never.
+    """
+
+    epochs: int = 10
+    slice: str = "select"
+    estimators: tuple[str, ...] = ()
+    choose: str = "best"
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.patience < 0:
+            raise ConfigError(f"epochs must be at least 1, patience at least 0; got {self.epochs}, {self.patience}")
+        if self.choose not in ("best", "last"):
+            raise ConfigError(f"choose is best or last; got {self.choose!r}", field="choose")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training, in its own working folder beside the artifact to be: ``work``. Killed, it goes on from there."""
+
+    learner: GradientLearner
+    data: LoggedDataset
+    held: LoggedDataset  # for the curves
+    watch: Watch
+    work: Path
+    recipe: str
+    seed: int
+
+    def run(self, *, show: Show = lambda point: None, progress: Progress = quiet, start: Any = None) -> Curves:
+        """Train to the end, or until patience is lost. ``start``: a training state to begin from.
+
+        Raises:
+            DataError: a loss stopped being a number; the checkpoints written before stay in ``work``.
+            StoreError: the checkpoint to go on from is damaged, or another process is training here.
+        """
+        with _only_one(self.work):
+            points, done, state = self._resume(start)
+            for point in points:
+                show(point)
+            best = self._best(points)
+            for epoch in self._epochs(state, done, progress):
+                policy = self.learner.policy(epoch.state, self.data.problem, epoch.features)
+                point = Point(
+                    epoch=epoch.number, updates=epoch.updates, figures=dict(epoch.figures),
+                    estimates=self._estimates(policy),
+                )  # fmt: skip
+                self._keep(point, policy, epoch.state)
+                points.append(point)
+                show(point)
+                best = self._best(points)
+                if self.watch.patience and point.epoch - best.epoch >= self.watch.patience:
+                    break
+            return self._conclude(points, best)
+
+    def policy_of(self, epoch: int) -> Policy:
+        """The policy after an epoch, as it was written."""
+        return load_policy(self.folder(epoch))
+
+    def folder(self, epoch: int) -> Path:
+        """Where an epoch's policy lies."""
+        return self.work / EPOCHS / f"{epoch:04d}"
+
+    def _epochs(self, state: Any, done: int, progress: Progress) -> Iterator[Any]:
+        from understudy.learners.gradient import epochs
+
+        try:
+            yield from epochs(
+                self.learner, self.data, seed=self.seed, count=self.watch.epochs, progress=progress, start=state,
+                done=done,
+            )  # fmt: skip
+        except DataError as error:
+            last = sorted((self.work / EPOCHS).glob("[0-9]*"))
+            where = f" The last good checkpoint is {last[-1]}." if last else " There is no checkpoint before that."
+            raise DataError(error.what, error.why + where, error.hint, field=error.field) from error
+
+    def _resume(self, start: Any) -> tuple[list[Point], int, Any]:
+        """The epochs done, the updates done and the state to go on from; whatever another recipe left is removed."""
+        from understudy.learners.gradient import feature_map, thaw
+
+        path = self.work / CHECKPOINT
+        if not path.exists():
+            shutil.rmtree(self.work / EPOCHS, ignore_errors=True)
+            return [], 0, start
+        saved, extra = _checkpoint(path)
+        if extra["recipe"] != self.recipe:
+            shutil.rmtree(self.work / EPOCHS, ignore_errors=True)
+            path.unlink()
+            return [], 0, start
+        like = self.learner.init(self.data.problem, feature_map(self.learner, self.data), seed=self.seed)
+        points = [
+            msgspec.json.decode(read_file(self.folder(epoch) / "point.json"), type=Point)
+            for epoch in range(1, extra["epoch"] + 1)
+        ]
+        return points, points[-1].updates, thaw(like, saved.arrays)
+
+    def _keep(self, point: Point, policy: Policy, state: Any) -> None:
+        """The epoch's policy and figures, then the checkpoint: so that a checkpoint's epochs are all there."""
+        from understudy.learners.gradient import freeze
+
+        save_policy(policy, self.folder(point.epoch), problem=self.data.problem)
+        write_file(self.folder(point.epoch) / "point.json", msgspec.json.encode(point))
+        write_state(
+            self.work / CHECKPOINT,
+            State("training", {}, freeze(state)),
+            {"recipe": self.recipe, "epoch": point.epoch},
+        )
+
+    def _estimates(self, policy: Policy) -> tuple[Estimate, ...]:
+        names = self.watch.estimators or (ONE_STEP if self.data.problem.bandit else SEQUENTIAL)
+        return evaluate(self.held, {TARGET: policy, LOGGED: None}, names, seed=self.seed)
+
+    def _best(self, points: list[Point]) -> Point:
+        """The epoch with the best lower bound by the first estimator that has one in every epoch, else the last."""
+        by = chooser(points)
+        return max(points, key=lambda point: (_low(point, by), -point.epoch)) if by else points[-1] if points else _NONE
+
+    def _conclude(self, points: list[Point], best: Point) -> Curves:
+        by = chooser(points) if self.watch.choose == "best" else ""
+        chosen = best if self.watch.choose == "best" else points[-1]
+        stopped = "" if points[-1].updates == self.learner.updates else f"; stopped after epoch {points[-1].epoch}"
+        if by:
+            why = f"epoch {chosen.epoch} of {len(points)} has the best lower bound of {by} on slice {self.watch.slice}"
+        elif self.watch.choose == "last":
+            why = f"the last of {len(points)} epochs, as asked"
+        else:
+            why = f"the last of {len(points)} epochs: no estimator gives an interval for each of them"
+        return Curves(
+            points=tuple(points), chosen=chosen.epoch, chosen_by=by, why=why + stopped, slice=self.watch.slice,
+            baseline=LOGGED, rewards="reward" if self.data.problem.bandit else "discounted return",
+        )  # fmt: skip
+
+
+def chooser(points: list[Point]) -> str:
+    """The first estimator that has an interval for the policy in every epoch; "" if none has."""
+    for estimate in points[0].estimates if points else ():
+        name = estimate.estimator
+        if estimate.target == TARGET and all(_low(point, name) > float("-inf") for point in points):
+            return name
+    return ""
+
+
+def _low(point: Point, estimator: str) -> float:
+    for estimate in point.estimates:
+        if estimate.target == TARGET and estimate.estimator == estimator and estimate.low is not None:
+            return estimate.low
+    return float("-inf")
+
+
+def at_epoch(run: str | Path) -> tuple[Path, int | None]:
+    """``runs/a@7`` → (``runs/a``, 7); without an epoch, None.
+
+    Raises: StoreError where the run has no such epoch.
+    """
+    base, at, epoch = str(run).rpartition("@")
+    if not at or not epoch.isdigit() or Path(run).exists():
+        return Path(run), None
+    epoch_folder(base, int(epoch))
+    return Path(base), int(epoch)
+
+
+def epoch_folder(run: str | Path, epoch: int) -> Path:
+    """Where a run keeps the policy of an epoch. Raises: StoreError where it keeps none."""
+    folder = Path(run) / EPOCHS / f"{epoch:04d}"
+    if not folder.is_dir():
+        kept = sorted(int(path.name) for path in (Path(run) / EPOCHS).glob("[0-9]*"))
+        there = f"It has epochs {kept[0]} to {kept[-1]}." if kept else "It was not trained by epochs."
+        raise StoreError(f"{run} has no epoch {epoch}", there, "Train with --epochs 20 to keep every epoch.")
+    return folder
+
+
+def watching(
+    epochs: int, shares: tuple[float, float], slice: str, estimators: tuple[str, ...], choose: str, patience: int
+) -> tuple[str, Watch | None]:
+    """What ``train`` was asked for: the slice that trains, and how the training is watched (None: in one go).
+
+    ``shares``: percent of the units, by hash, that train and that the curves are drawn from; 0 is the usual slice.
+
+    Raises: ConfigError where the two overlap, or curves are asked for without epochs.
+    """
+    train, held = shares
+    if not 0 <= train <= 100 or not 0 <= held < 100 or train + held > 100:
+        raise ConfigError(
+            f"train_share {train:g} and eval_share {held:g} are no disjoint percentages",
+            "Estimates on rows a policy was trained on are too good.", "For example 80 and 20.", field="train_share",
+        )  # fmt: skip
+    slice = "all" if train == 100 else f"train@{train / 100:g}" if train else slice
+    if epochs == 0:
+        if held or patience or estimators:
+            raise ConfigError("curves need epochs", hint="Add --epochs 20.", field="epochs")
+        return slice, None
+    judged = f"last@{held / 100:g}" if held else "select"
+    return slice, Watch(epochs, judged, estimators, choose, patience)
+
+
+def point_line(point: Point) -> str:
+    """An epoch in a line, for a terminal."""
+    figures = "  ".join(f"{name} {value:.4g}" for name, value in point.figures.items() if name != "step")
+    told = "  ".join(
+        f"{e.estimator} {e.value:.3f} " + ("(refused)" if e.low is None else f"[{e.low:.3f}, {e.high:.3f}]")
+        for e in point.estimates
+        if e.target == TARGET
+    )
+    return f"epoch {point.epoch:3d}  {point.updates} updates  {figures}  {told}".rstrip()
+
+
+def write_curves(curves: Curves, folder: Path) -> None:
+    """``curves.json`` into an artifact."""
+    (folder / CURVES).write_bytes(msgspec.json.format(msgspec.json.encode(curves), indent=1))
+
+
+def read_curves(folder: str | Path) -> Curves:
+    """The curves of a policy artifact. Raises: StoreError if it was not trained by epochs."""
+    path = Path(folder) / CURVES
+    if not path.exists():
+        raise StoreError(
+            f"{folder} has no curves", "It was trained in one go.", "Train with --epochs 20 to watch it as it learns."
+        )
+    return msgspec.json.decode(read_file(path), type=Curves)
+
+
+def _checkpoint(path: Path) -> tuple[State, dict[str, Any]]:
+    try:
+        return read_state(path)
+    except StoreError as error:
+        raise StoreError(
+            f"the checkpoint {path} is damaged: {error.what}",
+            "The training cannot go on exactly where it stopped.",
+            f"Delete {path.parent} to train from the beginning.",
+            field=str(path),
+        ) from error
+
+
+@contextmanager
+def _only_one(work: Path) -> Iterator[None]:
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreError(
+                f"another process is training in {work}", hint="Wait for it, or give another folder."
+            ) from error
+        yield
+
+
+_NONE = Point(epoch=0, updates=0, figures={})
