@@ -14,74 +14,25 @@ from understudy.core.errors import ConfigError, DataError
 from understudy.core.problem import Problem
 from understudy.core.protocols import State
 from understudy.core.steps import Steps
+from understudy.models.features.kinds import LIMIT, FittedFeature, Formula, Kind, fault, formula, invert, written
+from understudy.models.features.moments import Moments
 from understudy.models.state import bad, only
 
-Kind = Literal["number", "signed_log", "boolean", "category", "missing"]
-LIMIT = 1e6  # standardised numbers are clipped here, so that one absurd value stays a finite number
+__all__ = ["LIMIT", "FeatureMap", "FittedFeature", "Kind", "Moments", "fit_feature_map"]
+
 WIDEST = 2_000  # inputs whose products are still worth making: 2,003,000 inputs in all
-
-
-class FittedFeature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One model input (a category: several) made from one raw column.
-
-    number      (x − location) / scale, clipped to ±limit; missing becomes 0, the mean
-    signed_log  (sign(x)·log(1 + |x|) − location) / scale, likewise
-    boolean     x, missing becomes 0.5
-    category    one input per value, and one for "any other" if the feature is open; missing is all zero
-    missing     1 where the value is missing
-    """
-
-    kind: Kind
-    source: int  # raw column
-    name: str
-    location: float = 0.0
-    scale: float = 1.0
-    limit: float = LIMIT
-    values: int = 0  # inputs of a category
-
-    @property
-    def width(self) -> int:
-        """How many model inputs it makes."""
-        return self.values if self.kind == "category" else 1
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Count, mean and sum of squared deviations of each raw column, mergeable by ``+``. Arrays are f64[2, d].
-
-    Row 0 is the raw value, row 1 its signed logarithm. Source: Chan, Golub & LeVeque 1983, equations 1.5.
-    """
-
-    count: np.ndarray  # f64[d] values present
-    missing: np.ndarray  # f64[d]
-    mean: np.ndarray  # f64[2, d]
-    spread: np.ndarray  # f64[2, d] Σ (x − mean)²
-
-    @staticmethod
-    def of(context: np.ndarray) -> Moments:
-        """The moments of one batch, f32[n, d]; NaN is missing."""
-        absent = np.isnan(context)
-        count = (~absent).sum(0).astype(np.float64)
-        raw = np.where(absent, 0.0, context.astype(np.float64))
-        both = np.stack([raw, _signed_log(raw)])  # [2, n, d]
-        mean = both.sum(1) / np.maximum(count, 1)
-        spread = (np.where(absent, 0.0, both - mean[:, None]) ** 2).sum(1)
-        return Moments(count, absent.sum(0).astype(np.float64), mean, spread)
-
-    def __add__(self, other: Moments) -> Moments:
-        count = self.count + other.count
-        share = other.count / np.maximum(count, 1)
-        delta = other.mean - self.mean
-        spread = self.spread + other.spread + delta**2 * self.count * share
-        return Moments(count, self.missing + other.missing, self.mean + delta * share, spread)
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """f32[n, d] → f32[n, d′], always finite. ``quadratic`` adds the products of every two inputs, squares too."""
+    """f32[n, d] → f32[n, d′], always finite. ``quadratic`` adds the products of every two inputs, squares too.
+
+    ``notes`` say what was left out of it, and why.
+    """
 
     columns: tuple[FittedFeature, ...]
     quadratic: bool = False
+    notes: tuple[str, ...] = ()
 
     def __call__(self, context: np.ndarray) -> np.ndarray:
         """Model inputs of raw contexts, f32[n, d] → f32[n, d′]."""
@@ -92,23 +43,23 @@ class FeatureMap:
         return np.concatenate([z, z[:, i] * z[:, j]], axis=1)
 
     def _plain(self, context: np.ndarray) -> np.ndarray:
-        plan = self._plan
-        parts = []
-        for kind, (source, location, scale, limit) in plan.items():
-            raw = context[:, source]
-            if kind == "missing":
-                parts.append(np.isnan(raw))
-            elif kind == "category":  # location is the code of each input
-                parts.append(raw == location)
-            elif kind == "boolean":
-                parts.append(np.where(np.isnan(raw), 0.5, np.clip(raw, 0.0, 1.0)))
-            else:
-                raw = raw.astype(np.float64)
-                z = ((_signed_log(raw) if kind == "signed_log" else raw) - location) / scale
-                parts.append(np.where(np.isnan(z), 0.0, np.clip(z, -limit, limit)))
+        parts = [inputs(context[:, source]) for source, inputs in self._plan]
         if not parts:
             return np.zeros((len(context), 0), np.float32)
         return np.concatenate(parts, axis=1, dtype=np.float32, casting="unsafe")
+
+    def inverse(self, inputs: np.ndarray) -> np.ndarray:
+        """The raw values behind model inputs, f[n, d′] → f64[n, d′], a column per feature: at serving, actions.
+
+        Raises: ConfigError where an input is not a number's (binary, enum, category, missing), or is a product.
+        """
+        try:
+            if self.quadratic:
+                raise ValueError("products have no inverse")
+            found = [invert(column, inputs[:, j]) for j, column in enumerate(self._ordered)]
+        except ValueError as error:
+            raise ConfigError(f"this feature map cannot be inverted: {error}") from error
+        return np.stack(found, axis=1) if found else np.zeros((len(inputs), 0))
 
     @cached_property
     def width(self) -> int:
@@ -119,13 +70,7 @@ class FeatureMap:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """A name per model input, in their order."""
-        found: list[str] = []
-        for kind in self._plan:
-            for column in self.columns:
-                if column.kind == kind == "category":
-                    found += [f"{column.name}={code}" for code in range(column.values)]
-                elif column.kind == kind:
-                    found.append(column.name if kind in ("number", "boolean") else f"{kind}({column.name})")
+        found = [name for column in self._ordered for name in column.names]
         if self.quadratic:
             found += [f"{found[i]}·{found[j]}" for i, j in zip(*self._pairs)]
         return tuple(found)
@@ -135,56 +80,71 @@ class FeatureMap:
         return np.triu_indices(sum(column.width for column in self.columns))
 
     @cached_property
-    def _plan(self) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """Per kind, arrays over its inputs, so that a row costs a handful of NumPy calls whatever d is."""
-        plan = {}
+    def _ordered(self) -> list[FittedFeature]:
+        """The columns kind by kind, in the order in which kinds first appear: the order of the inputs."""
+        kinds = dict.fromkeys(column.kind for column in self.columns)
+        return [column for kind in kinds for column in self.columns if column.kind == kind]
+
+    @cached_property
+    def _plan(self) -> list[tuple[np.ndarray, Formula]]:
+        """Per kind, the raw columns it reads and its formula: a row costs a handful of NumPy calls whatever d is."""
+        plan = []
         for kind in dict.fromkeys(column.kind for column in self.columns):
             own = [column for column in self.columns if column.kind == kind]
-            widths = [column.width for column in own]
-            codes = [float(code) for column in own for code in range(column.values)]
-            location = codes if kind == "category" else [column.location for column in own]
-            plan[kind] = (
-                np.repeat([column.source for column in own], widths),
-                np.asarray(location),
-                np.repeat([column.scale for column in own], widths),
-                np.repeat([column.limit for column in own], widths),
-            )
+            sources = np.repeat([column.source for column in own], [column.width for column in own])
+            plan.append((sources, formula(kind, own)))
         return plan
 
     def state(self) -> State:
         extra = {"quadratic": True} if self.quadratic else {}  # a plain map is written as it always was
-        return State("feature_map", {"columns": [msgspec.to_builtins(column) for column in self.columns]} | extra)
+        if self.notes:
+            extra["notes"] = list(self.notes)
+        return State("feature_map", {"columns": [written(column) for column in self.columns]} | extra)
 
     @classmethod
     def from_state(cls, state: State) -> FeatureMap:
-        quadratic = "quadratic" in state.config
-        only(state, ["columns", "quadratic"] if quadratic else ["columns"])
+        quadratic, noted = "quadratic" in state.config, "notes" in state.config
+        only(state, ["columns", *["quadratic"] * quadratic, *["notes"] * noted])
         if quadratic and state.config["quadratic"] is not True:
             raise bad("feature_map: quadratic is true, or not there")
         try:
             columns = msgspec.convert(state.config["columns"], tuple[FittedFeature, ...])
+            notes = msgspec.convert(state.config.get("notes", []), tuple[str, ...])
         except msgspec.ValidationError as error:
             raise bad(f"feature_map: {error}") from error
         for column in columns:
-            numbers = (column.location, column.scale, column.limit)
-            if not np.isfinite(numbers).all() or column.scale <= 0 or column.limit <= 0:
-                raise bad(f"feature_map: column {column.name!r} has location, scale, limit {numbers}")
-            if not 0 <= column.source < 2**20 or not 0 <= column.values < 2**20:
-                raise bad(f"feature_map: column {column.name!r} reads raw column {column.source}")
+            if said := fault(column):
+                raise bad(f"feature_map: column {column.name!r} {said}")
         if quadratic and sum(column.width for column in columns) > WIDEST:
             raise bad(f"feature_map: more than {WIDEST} inputs have too many products")
-        return cls(columns, quadratic)
+        return cls(columns, quadratic, notes)
 
 
 def fit_feature_map(
-    problem: Problem, batches: Iterable[Steps], signed_log: bool = False, quadratic: bool = False
+    problem: Problem,
+    batches: Iterable[Steps],
+    signed_log: bool = False,
+    quadratic: bool = False,
+    kinds: Literal["standard", "identify"] = "standard",
 ) -> FeatureMap:
     """The map of a training slice: one pass, batch by batch.
 
-    With ``signed_log`` each number also enters as its standardised signed logarithm, and both are clipped to ±5:
-    for heavy-tailed measurements, where one value in a thousand would otherwise carry a linear model.
-    With ``quadratic`` the products of every two of these inputs follow them. Raises ConfigError beyond WIDEST inputs.
+    ``standard`` scales numbers, keeps booleans, and spreads categories; ``identify`` finds a kind for every number by
+    its distribution: see ``features.identify``. With ``signed_log`` each number also enters as its standardised signed
+    logarithm, and both are clipped to ±5: for heavy-tailed measurements, where one value in a thousand would otherwise
+    carry a linear model. With ``quadratic`` the products of every two of these inputs follow them.
+
+    Raises: ConfigError beyond WIDEST inputs, or on contradicting settings; DataError where there are no steps.
     """
+    if kinds == "identify":
+        from understudy.models.features.identify import identify_features
+
+        if signed_log:
+            raise ConfigError("signed_log belongs to features=standard; identify finds its own", field="signed_log")
+        found = identify_features(problem, batches)
+        return _checked(found.columns, quadratic, found.notes)
+    if kinds != "standard":
+        raise ConfigError(f"features must be standard or identify; got {kinds!r}", field="features")
     total: Moments | None = None
     for batch in batches:
         own = Moments.of(batch.context)
@@ -202,9 +162,13 @@ def fit_feature_map(
             columns += _numbers(i, feature.name, total, signed_log)
         if feature.optional or total.missing[i] > 0:
             columns.append(FittedFeature(kind="missing", source=i, name=feature.name))
+    return _checked(tuple(columns), quadratic)
+
+
+def _checked(columns: tuple[FittedFeature, ...], quadratic: bool, notes: tuple[str, ...] = ()) -> FeatureMap:
     if quadratic and sum(column.width for column in columns) > WIDEST:
         raise ConfigError(f"quadratic: the products of more than {WIDEST} inputs are too many", field="quadratic")
-    return FeatureMap(tuple(columns), quadratic)
+    return FeatureMap(columns, quadratic, notes)
 
 
 def _numbers(i: int, name: str, total: Moments, signed_log: bool) -> list[FittedFeature]:
@@ -219,7 +183,3 @@ def _numbers(i: int, name: str, total: Moments, signed_log: bool) -> list[Fitted
         limit = 5.0 if signed_log else LIMIT
         fitted.append(FittedFeature(kind=kind, source=i, name=name, location=location, scale=scale, limit=limit))
     return fitted
-
-
-def _signed_log(x: np.ndarray) -> np.ndarray:
-    return np.sign(x) * np.log1p(np.abs(x))

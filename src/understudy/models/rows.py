@@ -19,6 +19,7 @@ RowProbs = Callable[[np.ndarray, np.ndarray | None], list[float]]
 Row = Callable[[np.ndarray], np.ndarray]
 _F32, _F64 = np.float32, np.float64
 Rule = Callable[[list[float], list[bool] | None], list[float]]
+_EXACT = {"number", "boolean", "category", "missing"}  # kinds that plain floats compute as NumPy does
 _FEW = 1 << 16  # coefficients whose products take well under a millisecond
 
 
@@ -148,7 +149,7 @@ def _row_values(model: ValueModel) -> Row:
 def _row_inputs(features: FeatureMap) -> Row:
     """f32[1, d] → f64[d′], exactly ``features(context)[0].astype(np.float64)``."""
     kinds = {column.kind for column in features.columns}
-    if features.quadratic or not features.columns or "signed_log" in kinds:
+    if features.quadratic or not features.columns or not kinds <= _EXACT:
         return lambda context: features(context)[0].astype(np.float64)
     if kinds == {"number"}:
         return _numbers(features)
