@@ -30,7 +30,8 @@ TABLES: Mapping[str, str] = {
 # Optional packages and the extra that brings each.
 EXTRAS: Mapping[str, str] = {
     "jax": "learn", "optax": "learn", "equinox": "learn", "gymnasium": "gym", "optuna": "tune", "onnx": "onnx",
-    "pyspark": "spark", "vowpalwabbit": "vw", "boto3": "aws", "obstore": "aws", "psycopg": "postgres",
+    "onnxruntime": "onnx", "pyspark": "spark", "vowpalwabbit": "vw", "h5py": "hdf5", "boto3": "aws", "obstore": "aws",
+    "psycopg": "postgres",
 }  # fmt: skip
 
 

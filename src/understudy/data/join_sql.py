@@ -150,16 +150,19 @@ CASE WHEN {missing} THEN 'outcome_missing'
 
     def reward(self) -> str:
         """The reward as SQL arithmetic over outcomes, the default standing in where none arrived."""
-        values = {}
-        for outcome in self.problem.outcomes:
-            column = f"s.{quoted(f'outcome.{outcome.name}')}"
-            default = outcome.default
-            values[outcome.name] = column if default is None else f"coalesce({column}, {float(default)!r}::DOUBLE)"
-        expression = self.problem.reward
-        if expression in values:
-            return values[expression]
-        reward_names(expression, self.problem.outcome_names)  # plain arithmetic, or ValueError
-        return _arithmetic(ast.parse(expression, mode="eval").body, values)
+        return arithmetic_sql(self.problem, {n: f"s.{quoted(f'outcome.{n}')}" for n in self.problem.outcome_names})
+
+
+def arithmetic_sql(problem: Problem, columns: dict[str, str]) -> str:
+    """The reward as SQL arithmetic over each outcome's column, an outcome's default standing in for NULL."""
+    values = {}
+    for outcome in problem.outcomes:
+        column, default = columns[outcome.name], outcome.default
+        values[outcome.name] = column if default is None else f"coalesce({column}, {float(default)!r}::DOUBLE)"
+    if problem.reward in values:
+        return values[problem.reward]
+    reward_names(problem.reward, problem.outcome_names)  # plain arithmetic, or ValueError
+    return _arithmetic(ast.parse(problem.reward, mode="eval").body, values)
 
 
 _KEPT = (
