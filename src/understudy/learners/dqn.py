@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from understudy.core.errors import ConfigError
 from understudy.core.problem import Problem
 from understudy.core.protocols import DiscretePolicy, LoggedDataset, Progress, quiet
-from understudy.learners.gradient import GradientSettings, adam, descend, fit, follow, layers, plain
+from understudy.learners.discrete import Training, Update, begin, by_action, fit_from, one_of, stepping, within
+from understudy.learners.gradient import GradientSettings, layers, plain
 from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
 from understudy.models.feature_map import FeatureMap
@@ -21,23 +20,15 @@ from understudy.ops import bellman
 from understudy.ops.network import forward
 
 
-class Training(NamedTuple):
-    """Layers, their lagged copy, and Adam's memory."""
-
-    layers: Any
-    lagged: Any
-    memory: Any
-
-
 @dataclass(frozen=True)
 class DQN(GradientSettings):
     """Q̂ by minibatch steps on ℓ(Q(x, a) − y), y = R + γ^h·(1 − terminated)·V̄(x′), the lagged network's best value.
 
     V̄ = (1 − ε)·Q̄(x′, a*) + ε·mean_a Q̄(x′, a); a* the best action by the online network (``target: double``), by the
-    lagged one (``max``), or the action the log took next, without ε (``sarsa``). ℓ is Huber's loss. Fields, besides
-    ``GradientSettings``:
+    lagged one (``max``), or the action the log took next, without ε (``sarsa``). Fields, besides ``GradientSettings``:
 
         target: double, max or sarsa. soften: ε. dueling: split Q into a value and advantages.
+        loss: ℓ, huber or squared. boost: added to the reward of an action, while learning only.
         explore: share of uniform exploration in the policy made.
 
     The lagged network acts: it is the average of the last 1/lag updates.
@@ -50,28 +41,34 @@ class DQN(GradientSettings):
     target: str = "double"
     soften: float = 0.5
     dueling: bool = False
+    loss: str = "huber"
+    boost: dict[str, float] = field(default_factory=dict, hash=False)
     explore: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.target not in ("double", "max", "sarsa"):
-            raise ConfigError(f"dqn: target is double, max or sarsa; got {self.target!r}", field="target")
-        for field in ("soften", "explore"):
-            if not 0 <= getattr(self, field) <= 1:
-                raise ConfigError(f"dqn: {field} must lie in [0, 1]; got {getattr(self, field)}", field=field)
+        one_of(self, "target", "double", "max", "sarsa")
+        one_of(self, "loss", *bellman.LOSSES)
+        within(self, 0, 1, "soften", "explore")
 
-    def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet) -> DiscretePolicy:
-        """The policy of a log. Equal data and seed give equal policies on the same machine."""
-        return fit(self, data, seed=seed, progress=progress)  # type: ignore[return-value]
+    def fit(
+        self, data: LoggedDataset, *, seed: int, progress: Progress = quiet, start: DiscretePolicy | None = None
+    ) -> DiscretePolicy:
+        """The policy of a log; from the network of an earlier policy where ``start`` is given.
+
+        Equal data and seed give equal policies on the same machine.
+        """
+        return fit_from(self, data, seed=seed, progress=progress, start=start)
 
     def init(self, problem: Problem, features: FeatureMap, *, seed: int) -> Training:
         """The training before the first update."""
         k = discrete(problem, "dqn")
+        boost = [x or 0.0 for x in by_action("dqn", "boost", self.boost, problem)] if self.boost else None
         own = layers((features.width, *self.hidden, width(self._head, k, 1)), 1, [seed, 1])
-        return Training(own, jax().tree.map(lambda leaf: leaf.copy(), own), adam(self).init(own))
+        return begin(self, own, None if boost is None else jax().numpy.array(boost))
 
     @property
-    def update(self) -> Callable[[Training, Batch], tuple[Training, dict[str, Any]]]:
+    def update(self) -> Update:
         """One step of Adam, and of the lagged network."""
         return _update(self)
 
@@ -86,33 +83,33 @@ class DQN(GradientSettings):
         return "dueling" if self.dueling else "plain"
 
 
-def loss(xp: Any, q: Any, following: Any, lagged: Any, batch: Batch, settings: DQN) -> Any:
-    """The mean of ℓ(Q(x, a) − y), from values of every action f[b, k]: online at x, online at x′, lagged at x′."""
+def loss(xp: Any, q: Any, following: Any, lagged: Any, batch: Batch, settings: DQN, boost: Any = None) -> Any:
+    """The mean of ℓ(Q(x, a) − y), from values of every action f[b, k]: online at x, online at x′, lagged at x′.
+
+    ``boost`` f[k] is added to the reward of the action taken.
+    """
     if settings.target == "sarsa":
         ahead = bellman.taken(xp, lagged, batch.next_action)
     else:
         chooser = following if settings.target == "double" else lagged
         ahead = bellman.best(xp, chooser, lagged, batch.next_allowed, settings.soften)
-    y = settings.scale * batch.reward + settings.guidance * batch.discount * ahead
-    return (batch.weight * bellman.huber(xp, bellman.taken(xp, q, batch.action) - y)).mean()
+    reward = batch.reward if boost is None else batch.reward + boost[batch.action]
+    y = settings.scale * reward + settings.guidance * batch.discount * ahead
+    return (batch.weight * bellman.LOSSES[settings.loss](xp, bellman.taken(xp, q, batch.action) - y)).mean()
 
 
 @lru_cache(maxsize=32)
-def _update(learner: DQN) -> Callable[[Training, Batch], tuple[Training, dict[str, Any]]]:
-    package, optimiser, head = jax(), adam(learner), learner._head
+def _update(learner: DQN) -> Update:
+    package, head = jax(), learner._head
     xp = package.numpy
 
     def q_values(net: Any, x: Any) -> Any:
         scores = forward(xp, net, x)[0]  # [b, k], or [b, k + 1] dueling
         return values(xp, head, scores, scores.shape[-1] - learner.dueling, 1, 0.0, 1.0)
 
-    def objective(net: Any, lagged: Any, batch: Batch) -> tuple[Any, Any]:
+    def objective(net: Any, lagged: Any, boost: Any, batch: Batch) -> tuple[Any, dict[str, Any]]:
         q = q_values(net, batch.x)
         following = package.lax.stop_gradient(q_values(net, batch.next_x)) if learner.target == "double" else None
-        return loss(xp, q, following, q_values(lagged, batch.next_x), batch, learner), q.mean()
+        return loss(xp, q, following, q_values(lagged, batch.next_x), batch, learner, boost), {"q": q.mean()}
 
-    def update(state: Training, batch: Batch) -> tuple[Training, dict[str, Any]]:
-        net, memory, (value, q) = descend(optimiser, objective, state.layers, state.memory, state.lagged, batch)
-        return Training(net, follow(state.lagged, net, learner.lag), memory), {"loss": value, "q": q}
-
-    return update
+    return stepping(learner, objective)

@@ -69,11 +69,17 @@ class Epoch:
 
 
 def fit(
-    learner: GradientLearner, data: LoggedDataset, *, seed: int, progress: Progress = quiet, start: Any = None
+    learner: GradientLearner,
+    data: LoggedDataset,
+    *,
+    seed: int,
+    progress: Progress = quiet,
+    start: Any = None,
+    features: FeatureMap | None = None,
 ) -> Policy:
     """The policy of a whole training. ``start``: a training state to begin from, instead of a fresh one."""
-    last = None
-    for epoch in epochs(learner, data, seed=seed, progress=progress, start=start):
+    last, learner = None, prepared(learner, data, seed)
+    for epoch in epochs(learner, data, seed=seed, progress=progress, start=start, features=features):
         last = epoch
     assert last is not None
     return learner.policy(last.state, data.problem, last.features)
@@ -88,18 +94,21 @@ def epochs(
     progress: Progress = quiet,
     start: Any = None,
     done: int = 0,
+    features: FeatureMap | None = None,
 ) -> Iterator[Epoch]:
     """The training in ``count`` parts of about equal length, which end between two chunks of updates.
 
     Where it is cut changes nothing: minibatches depend on the seed and the place of their chunk only. So a training
     that goes on from the state (``start``) after ``done`` updates ends where the uninterrupted one does, bit for bit.
+    ``features``: the first layer; fitted to the log unless given.
 
     Raises: DataError where a loss stops being a number; ConfigError where ``done`` is not between two chunks.
     """
     if done % CHUNK and done != learner.updates:
         raise ConfigError(f"a training goes on after a multiple of {CHUNK} updates; got {done}", field="done")
-    features = feature_map(learner, data)
-    replay = Replay(data, features, getattr(learner, "n", 1))
+    learner = prepared(learner, data, seed)
+    features = features or feature_map(learner, data)
+    replay = Replay(data, features, getattr(learner, "n", 1), limit=getattr(learner, "limit", None))
     state = learner.init(data.problem, features, seed=seed) if start is None else start
     for number, end in enumerate(ends(learner.updates, count), 1):
         if end <= done:
@@ -131,6 +140,12 @@ def ends(updates: int, count: int) -> list[int]:
     """
     cuts = {round(updates * i / count / CHUNK) * CHUNK for i in range(1, count)}
     return [*sorted(cut for cut in cuts if 0 < cut < updates), updates]
+
+
+def prepared(learner: Any, data: LoggedDataset, seed: int) -> Any:
+    """The learner with what it must know of the log before the first update (``prepared``); most need nothing."""
+    prepare = getattr(learner, "prepared", None)
+    return learner if prepare is None else prepare(data, seed)
 
 
 def feature_map(learner: GradientLearner, data: LoggedDataset) -> FeatureMap:

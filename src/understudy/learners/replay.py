@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from understudy.core.steps import Transitions, concat
 from understudy.models.feature_map import FeatureMap
 from understudy.ops.transitions import transitions
 
+Limit = Callable[[np.ndarray, np.ndarray | None], np.ndarray]  # raw next context, its mask → bool[b, k]
 HELD = 1 << 26  # numbers (f32) of model inputs that are held in memory: 256 MiB
 
 
@@ -28,6 +30,7 @@ class Batch(NamedTuple):
     weight: Any  # f32[b]
     allowed: Any = None  # bool[b, k]
     next_allowed: Any = None  # bool[b, k]
+    propensity: Any = None  # f32[b]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Replay:
     features: FeatureMap
     n: int = 1  # steps of a transition
     held: int = HELD
+    limit: Limit | None = None  # a learner's own mask of what may follow
 
     def draw(self, rng: np.random.Generator, updates: int, batch: int) -> Batch:
         """``updates`` minibatches of ``batch`` transitions, uniformly with replacement."""
@@ -59,4 +63,6 @@ class Replay:
 
     def _mapped(self, t: Transitions) -> Batch:
         x, following = self.features(t.context), self.features(t.next_context)
-        return Batch(x, t.action, t.reward, t.discount, following, t.next_action, t.weight, t.allowed, t.next_allowed)
+        after = t.next_allowed if self.limit is None else self.limit(t.next_context, t.next_allowed)
+        p = None if t.propensity is None else t.propensity.astype(np.float32)
+        return Batch(x, t.action, t.reward, t.discount, following, t.next_action, t.weight, t.allowed, after, p)

@@ -67,6 +67,14 @@ def huber(xp: Any, error: Any, edge: float = 1.0) -> Any:
     return inner * (size - 0.5 * inner)
 
 
+def squared(xp: Any, error: Any) -> Any:
+    """e², beside Huber's ½e² near 0."""
+    return error**2
+
+
+LOSSES = {"huber": huber, "squared": squared}
+
+
 def expectile(xp: Any, error: Any, level: float) -> Any:
     """|level − 1(e < 0)|·e²: its minimiser is an expectile. Source: Kostrikov, Nair & Levine 2022, equation 3."""
     return xp.where(error < 0, 1 - level, level) * error**2
