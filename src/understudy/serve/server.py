@@ -22,6 +22,7 @@ from understudy.core.errors import ConfigError, ExecutorError, UnderstudyError
 from understudy.serve.guard import LOOPBACK
 from understudy.serve.keys import read_keys
 from understudy.serve.metrics import WIDTH
+from understudy.serve.restarts import QUICK, Restarts
 from understudy.serve.worker import Settings
 
 _log = structlog.get_logger("understudy.serve")
@@ -167,7 +168,10 @@ async def _reached(settings: Settings, serving: asyncio.Task[None]) -> None:
 
 
 class _Supervisor:
-    """Starts the workers, starts again those that die, and ends them all; if it dies, they end by themselves."""
+    """Starts the workers, starts again those that die, and ends them all; if it dies, they end by themselves.
+
+    One that dies again and again is given up, and the others go on; with the last one the service ends.
+    """
 
     def __init__(self, settings: Settings, board: int) -> None:
         self._settings, self._board = settings, board
@@ -175,7 +179,7 @@ class _Supervisor:
         self._stopping = threading.Event()
 
     def run(self, ready: Any) -> int:
-        """Until SIGTERM or SIGINT. → exit code."""
+        """Until SIGTERM or SIGINT. → exit code. Raises: ExecutorError if every worker had to be given up."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: self._stopping.set())
         try:
@@ -183,14 +187,30 @@ class _Supervisor:
             for worker in self._workers:
                 self._await(worker)
             ready()
+            restarts = [Restarts(time.monotonic()) for _ in self._workers]
             while not self._stopping.wait(0.2):
-                for i, worker in enumerate(self._workers):
-                    if worker.poll() is not None:
-                        _log.error("worker died", worker=i, code=worker.returncode)
-                        self._workers[i] = self._start(i)
+                for i, restart in enumerate(restarts):
+                    self._mend(i, restart)
+                if all(restart.given_up for restart in restarts):
+                    raise ExecutorError(
+                        f"every worker died {restarts[0].quick} times in a row within {QUICK:g} s of its start",
+                        "There is nobody left who could answer.",
+                        "The log on standard error says what each died of.",
+                    )
         finally:
             code = self._end()
         return code
+
+    def _mend(self, index: int, restart: Restarts) -> None:
+        """Look after one worker, dead or alive."""
+        now, worker = time.monotonic(), self._workers[index]
+        if restart.start(now):
+            self._workers[index] = self._start(index)
+        elif restart.due is None and not restart.given_up and worker.poll() is not None:
+            restart.died(now)
+            _log.error("worker died", worker=index, code=worker.returncode, quick_deaths=restart.quick)
+            if restart.given_up:
+                _log.error("worker given up; the others go on", worker=index, quick_deaths=restart.quick)
 
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         told = msgspec.json.encode((self._settings, index, self._board)).decode()
