@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from itertools import groupby
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -89,14 +90,14 @@ class FeatureMap:
     def _plan(self) -> list[tuple[np.ndarray, Formula]]:
         """Per kind, the raw columns it reads and its formula: a row costs a handful of NumPy calls whatever d is."""
         plan = []
-        for kind in dict.fromkeys(column.kind for column in self.columns):
-            own = [column for column in self.columns if column.kind == kind]
+        for _, group in groupby(self._ordered, lambda column: column.kind):
+            own = list(group)
             sources = np.repeat([column.source for column in own], [column.width for column in own])
-            plan.append((sources, formula(kind, own)))
+            plan.append((sources, formula(own[0].kind, own)))
         return plan
 
     def state(self) -> State:
-        extra = {"quadratic": True} if self.quadratic else {}  # a plain map is written as it always was
+        extra: dict[str, Any] = {"quadratic": True} if self.quadratic else {}  # a plain map as it always was
         if self.notes:
             extra["notes"] = list(self.notes)
         return State("feature_map", {"columns": [written(column) for column in self.columns]} | extra)

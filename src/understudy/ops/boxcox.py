@@ -34,18 +34,20 @@ def boxcox_power(x: np.ndarray) -> float:
         x: f64[n] > 0, not all alike.
 
     Returns:
-        λ̂, where ``scipy.stats.boxcox`` finds it: Brent's method on a thinned sample, then secants on all values.
+        λ̂, where ``scipy.stats.boxcox`` finds it: by Brent's method, of many values on
+        a thinned sample, followed by secants on all.
 
     Source: Box & Cox 1964, equations 8 and 9 (the form normalised by the geometric mean).
     """
     log = np.log(np.asarray(x, np.float64))
     log -= log.mean()
-    start = _search(log[:: max(len(log) // _THIN, 1)].copy())
-    return _root(log, start)
+    if len(log) <= _THIN:
+        return _search(log, 1.48e-8)
+    return _root(log, _search(log[:: len(log) // _THIN].copy(), 1e-4))
 
 
-def _search(log: np.ndarray) -> float:
-    """λ̂ to 1e-4: the least of ln Var by Brent's method, from where scipy starts it."""
+def _search(log: np.ndarray, tolerance: float) -> float:
+    """λ̂ by Brent's method on ln Var, from where scipy starts it, to where scipy stops."""
     from scipy import optimize
 
     room = np.empty_like(log)
@@ -58,7 +60,7 @@ def _search(log: np.ndarray) -> float:
             spread = float(np.multiply(y, y, out=room).sum())
         return float(np.log(max(spread, 1e-300)) - 2.0 * np.log(abs(power))) if np.isfinite(spread) else 1e300
 
-    return float(optimize.brent(badness, brack=(-2.0, 2.0), tol=1e-4))
+    return float(optimize.brent(badness, brack=(-2.0, 2.0), tol=tolerance))  # pyright: ignore[reportArgumentType]
 
 
 def _root(log: np.ndarray, start: float) -> float:
