@@ -13,6 +13,7 @@ from understudy.core.problem import Problem
 from understudy.data.join_sql import SLACK
 from understudy.data.schema import action_columns, quoted
 from understudy.data.timeline import values
+from understudy.data.timeline.filters import ORDER, Input
 from understudy.data.timeline.rules import Rules
 from understudy.data.timeline.table import Table
 from understudy.data.timeline.values import Faults, literal, number
@@ -27,6 +28,10 @@ class Query:
     rules: Rules = field(default_factory=Rules)
     source: str = "decisions"
 
+    @property
+    def input(self) -> Input:
+        return Input(self.table, self.rules, self.problem, self.source)
+
     # -------------------------------------------------------------------------------------------------------- texts
 
     def steps(self, *, sort: bool = True) -> str:
@@ -35,7 +40,7 @@ class Query:
         rows = f"SELECT {self._columns(sane)} FROM judged WHERE {self._stays}"
         if self.rules.faulty == "aside":
             rows += " AND NOT spoilt"
-        return f"{self._with()}\n{rows}{_ORDER if sort else ''}"
+        return f"{self._with()}\n{rows}{ORDER if sort else ''}"
 
     def faulty(self) -> str:
         """Every step that breaks a rule, with the first reason, what it said, and its place."""
@@ -46,8 +51,8 @@ class Query:
             whole = "COALESCE(fault, 'episode_incomplete') AS fault"
             rest = ", ".join(["said_action", *map(quoted, self._plain_columns())])
             within = f"SELECT {whole}, {rest} FROM ({within} AND spoilt) AS broken"
-            return f"{self._with()}\n{within}{_ORDER}"
-        return f"{self._with()}\nSELECT * FROM ({within}) AS checked WHERE fault IS NOT NULL{_ORDER}"
+            return f"{self._with()}\n{within}{ORDER}"
+        return f"{self._with()}\nSELECT * FROM ({within}) AS checked WHERE fault IS NOT NULL{ORDER}"
 
     def lost(self) -> str:
         """One row: how many rewards other than 0 stand on rows that are no steps, their sum, and the first episode.
@@ -58,41 +63,6 @@ class Query:
             f"{self._with()}\nSELECT COUNT(*) AS n, SUM(reward) AS total, MIN(episode_id) AS first, "
             f"COUNT(CASE WHEN t = 0 THEN 1 END) AS alone FROM judged "
             f"WHERE closing AND reward <> 0{self._within}"
-        )
-
-    def lengths(self) -> str:
-        """How many episodes have how many rows: what the percentile of lengths is computed from."""
-        episode = values.texted(self.table, "episode")
-        each = f"SELECT COUNT(*) AS n FROM {quoted(self.source)}{self._where(longest=False)} GROUP BY {episode}"
-        return f"SELECT n, COUNT(*) AS episodes FROM ({each}) AS lengths GROUP BY n ORDER BY n"
-
-    def gaps(self) -> str:
-        """One row: neighbors that were joined across rows outside of ds, and episodes that go on after it."""
-        episode, sequence, inside = values.texted(self.table, "episode"), values.sequence(self.table), self._inside
-        return f"""WITH marked AS (
-  SELECT {episode} AS episode_id, {sequence} AS sequence, COALESCE({inside}, FALSE) AS inside
-  FROM {quoted(self.source)}
-), neighbors AS (
-  SELECT inside, LEAD(inside) OVER w AS next_inside, sequence,
-         MAX(CASE WHEN inside THEN sequence END) OVER (PARTITION BY episode_id) AS newest
-  FROM marked WINDOW w AS (PARTITION BY episode_id ORDER BY sequence)
-)
-SELECT COUNT(CASE WHEN sequence < newest THEN 1 END) AS joined_across,
-       COUNT(CASE WHEN sequence = newest THEN 1 END) AS cut_short
-FROM neighbors WHERE inside AND NOT next_inside"""
-
-    def disputed(self) -> str:
-        """Keys whose rows differ in anything, with how many rows each has."""
-        names = list(self.table.types)
-        differ = " OR ".join(
-            f"COUNT(DISTINCT CAST({quoted(n)} AS VARCHAR)) > 1 OR "
-            f"(COUNT({quoted(n)}) > 0 AND COUNT({quoted(n)}) < COUNT(*))"
-            for n in names
-        )
-        key = f"{values.texted(self.table, 'episode')}, {values.sequence(self.table)}"
-        return (
-            f"SELECT {values.texted(self.table, 'episode')} AS episode_id, {values.sequence(self.table)} AS sequence, "
-            f"COUNT(*) AS n FROM {quoted(self.source)}{self._where()} GROUP BY {key} HAVING {differ}{_ORDER}"
         )
 
     # ------------------------------------------------------------------------------------------------------- frames
@@ -122,7 +92,7 @@ FROM neighbors WHERE inside AND NOT next_inside"""
             "barred": values.barred(t), "null_state": values.null_state(t, p), "bad": self._bad(),
         }  # fmt: skip
         inner = ",\n    ".join(f"{expression} AS {quoted(name)}" for name, expression in chosen.items())
-        rows = f"SELECT\n    {inner}\n  FROM {quoted(self.source)}{self._where()}"
+        rows = f"SELECT\n    {inner}\n  FROM {quoted(self.source)}{self.input.where()}"
         return f"SELECT *, {values.reward(p)} AS reward FROM (\n  {rows}) AS rows_read"
 
     def _single(self) -> str:
@@ -281,27 +251,6 @@ FROM neighbors WHERE inside AND NOT next_inside"""
         return "" if limit is None else f" AND sequence - first_sequence <= {limit}"
 
     @property
-    def _inside(self) -> str:
-        first, last = self.rules.ds
-        ds = f"CAST({quoted(self.table.roles['ds'])} AS VARCHAR)" if self.table.has("ds") else "CAST(NULL AS VARCHAR)"
-        sides = [] if first is None else [f"{ds} >= {literal(first)}"]
-        sides += [] if last is None else [f"{ds} <= {literal(last)}"]
-        return " AND ".join(sides) or "TRUE"
-
-    def _where(self, *, longest: bool = True) -> str:
-        """What vanishes before neighbors are looked up."""
-        kept = [self._inside] if self.rules.ds != (None, None) else []
-        if self.rules.null_states == "drop":
-            kept.append(f"NOT {values.null_state(self.table, self.problem)}")
-        if longest and self.rules.longest is not None:
-            episode = values.texted(self.table, "episode")
-            kept.append(
-                f"{episode} IN (SELECT {episode} FROM {quoted(self.source)}{self._where(longest=False)} "
-                f"GROUP BY {episode} HAVING COUNT(*) <= {number(self.rules.longest + 1e-9)})"
-            )
-        return f" WHERE {' AND '.join(kept)}" if kept else ""
-
-    @property
     def _may_close(self) -> bool:
         """Whether some last row may be no step."""
         return self.table.closing or self.rules.terminal != "keep"
@@ -329,7 +278,6 @@ FROM neighbors WHERE inside AND NOT next_inside"""
 
 
 _FLAGS = ("terminated", "truncated")
-_ORDER = "\nORDER BY episode_id, sequence"
 
 
 def _finite(name: str) -> str:

@@ -72,7 +72,7 @@ def map_types(kind: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def assign(types: Mapping[str, str], problem: Problem, given: Mapping[str, str] | None = None) -> Table:
+def assign(types: Mapping[str, str], problem: Problem | None, given: Mapping[str, str] | None = None) -> Table:
     """Give every column its role, by the names it has or by ``given`` (role, feature or outcome → column).
 
     Raises:
@@ -87,10 +87,11 @@ def assign(types: Mapping[str, str], problem: Problem, given: Mapping[str, str] 
         found = given.pop(role, None) or next((name for name in names if name in types), None)
         if found is not None:
             roles[role] = found
-    features = _named(problem.feature_names, "context", types, given)
-    outcomes = _named(problem.outcome_names, "outcome", types, given)
+    wanted = (problem.feature_names, problem.outcome_names) if problem is not None else ((), ())
+    features = _named(wanted[0], "context", types, given)
+    outcomes = _named(wanted[1], "outcome", types, given)
     if given:
-        raise unknown("role", next(iter(given)), (*ROLES, *problem.feature_names, *problem.outcome_names))
+        raise unknown("role", next(iter(given)), (*ROLES, *wanted[0], *wanted[1]))
     for role in list(roles):  # a feature called "t" or "mask" is a feature
         if roles[role] in {*features.values(), *outcomes.values()} and role not in NEEDED:
             del roles[role]
@@ -102,8 +103,8 @@ def assign(types: Mapping[str, str], problem: Problem, given: Mapping[str, str] 
                 f"Name it with: --columns {role}=COLUMN",
                 field=role,
             )
-    _all_there(problem.feature_names, features, roles, types, "state", "feature")
-    _all_there(problem.outcome_names, outcomes, roles, types, "metrics", "outcome")
+    _all_there(wanted[0], features, roles, types, "state", "feature")
+    _all_there(wanted[1], outcomes, roles, types, "metrics", "outcome")
     return Table(types, roles, features, outcomes)
 
 

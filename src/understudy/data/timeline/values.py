@@ -124,8 +124,10 @@ def _category(raw: str, f: Feature) -> str:
     return f"CAST(CASE CAST({raw} AS VARCHAR) {cases} ELSE {other} END AS FLOAT)"
 
 
-def null_state(table: Table, problem: Problem) -> str:
+def null_state(table: Table, problem: Problem | None) -> str:
     """True of a row that has no feature at all; FALSE where the problem has none."""
+    if problem is None:
+        return f"{quoted(table.roles['state'])} IS NULL" if table.has("state") else "FALSE"
     raws = [raw_feature(table, f)[0] for f in problem.features]
     return "(" + " AND ".join(f"{raw} IS NULL" for raw in raws) + ")" if raws else "FALSE"
 
@@ -276,6 +278,6 @@ def outcome(table: Table, name: str) -> str:
     return f"CAST({looked_up(table, 'metrics', name)[0]} AS DOUBLE)"
 
 
-def reward(problem: Problem) -> str:
-    """The reward over the columns ``outcome.<name>``."""
-    return arithmetic_sql(problem, {name: quoted(f"outcome.{name}") for name in problem.outcome_names})
+def reward(problem: Problem, columns: dict[str, str] | None = None) -> str:
+    """The reward over ``columns`` of outcomes; by default over those called ``outcome.<name>``."""
+    return arithmetic_sql(problem, columns or {name: quoted(f"outcome.{name}") for name in problem.outcome_names})
