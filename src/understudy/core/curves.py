@@ -14,6 +14,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     updates: int
     figures: dict[str, float]
     estimates: tuple[Estimate, ...] = ()
+    truth: float | None = None  # the policy's value, where a simulator knows it
 
 
 class Curves(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

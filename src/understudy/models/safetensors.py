@@ -24,7 +24,7 @@ def encode(arrays: dict[str, np.ndarray]) -> bytes:
     bodies: list[bytes] = []
     end = 0
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")  # a scalar stays one
         if array.dtype not in _NAMES:
             raise StoreError(f"array {name!r} has type {array.dtype}", hint=f"Use one of: {', '.join(DTYPES)}")
         body = array.astype(DTYPES[_NAMES[array.dtype]], copy=False).tobytes()

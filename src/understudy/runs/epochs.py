@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class Training:
                 show(point)
             best = self._best(points)
             for epoch in self._epochs(state, done, progress):
-                policy = self.learner.policy(epoch.state, self.data.problem, epoch.features)
+                policy = self._ready.policy(epoch.state, self.data.problem, epoch.features)
                 point = Point(
                     epoch=epoch.number, updates=epoch.updates, figures=dict(epoch.figures),
                     estimates=self._estimates(policy),
@@ -96,12 +97,19 @@ class Training:
         """Where an epoch's policy lies."""
         return self.work / EPOCHS / f"{epoch:04d}"
 
+    @cached_property
+    def _ready(self) -> GradientLearner:
+        """The learner with what it must know of the log."""
+        from understudy.learners.gradient import prepared
+
+        return prepared(self.learner, self.data, self.seed)
+
     def _epochs(self, state: Any, done: int, progress: Progress) -> Iterator[Any]:
         from understudy.learners.gradient import epochs
 
         try:
             yield from epochs(
-                self.learner, self.data, seed=self.seed, count=self.watch.epochs, progress=progress, start=state,
+                self._ready, self.data, seed=self.seed, count=self.watch.epochs, progress=progress, start=state,
                 done=done,
             )  # fmt: skip
         except DataError as error:
@@ -122,7 +130,7 @@ class Training:
             shutil.rmtree(self.work / EPOCHS, ignore_errors=True)
             path.unlink()
             return [], 0, start
-        like = self.learner.init(self.data.problem, feature_map(self.learner, self.data), seed=self.seed)
+        like = self._ready.init(self.data.problem, feature_map(self.learner, self.data), seed=self.seed)
         points = [
             msgspec.json.decode(read_file(self.folder(epoch) / "point.json"), type=Point)
             for epoch in range(1, extra["epoch"] + 1)
@@ -159,7 +167,7 @@ class Training:
         elif self.watch.choose == "last":
             why = f"the last of {len(points)} epochs, as asked"
         else:
-            why = f"the last of {len(points)} epochs: no estimator gives an interval for each of them"
+            why = f"the last of {len(points)} epochs: no estimator gives an interval for half of them"
         return Curves(
             points=tuple(points), chosen=chosen.epoch, chosen_by=by, why=why + stopped, slice=self.watch.slice,
             baseline=LOGGED, rewards="reward" if self.data.problem.bandit else "discounted return",
@@ -167,10 +175,12 @@ class Training:
 
 
 def chooser(points: list[Point]) -> str:
-    """The first estimator that has an interval for the policy in every epoch; "" if none has."""
-    for estimate in points[0].estimates if points else ():
-        name = estimate.estimator
-        if estimate.target == TARGET and all(_low(point, name) > float("-inf") for point in points):
+    """The first estimator with an interval in at least half of the epochs; "" if none has.
+
+    All epochs are compared by that one; where it has no interval the log cannot judge, and such an epoch is not chosen.
+    """
+    for name in dict.fromkeys(e.estimator for point in points for e in point.estimates if e.target == TARGET):
+        if 2 * sum(_low(point, name) > float("-inf") for point in points) >= len(points):
             return name
     return ""
 

@@ -23,6 +23,7 @@ from understudy.data.artifact import read_manifest, verify_artifact, write_artif
 from understudy.data.dataset import MemoryDataset, ParquetDataset, decision_hashes
 from understudy.models.policies import floored
 from understudy.models.policy_file import load_policy, save_policy
+from understudy.report.curves import write_curves_page
 from understudy.runs.epochs import EPOCHS, Show, Training, Watch, at_epoch, epoch_folder, write_curves
 from understudy.runs.home import Home
 from understudy.runs.settings import learner
@@ -164,6 +165,7 @@ def _by_epochs(
     curves = training.run(show=show, progress=progress)
     shutil.copytree(training.work / EPOCHS, folder / EPOCHS, ignore=shutil.ignore_patterns("point.json"))
     write_curves(curves, folder)
+    write_curves_page(curves, folder, where["work"].name.removeprefix(".").removesuffix(".training"))
     picks = watch.choose == "best" or watch.patience
     return training.policy_of(curves.chosen), np.union1d(fitted, judged) if picks else fitted
 
