@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -20,7 +21,14 @@ class Evidence:
     q: np.ndarray | None = None  # f64[n] Q̂(x, a), out-of-fold by unit
     v: np.ndarray | None = None  # f64[n] Σ_a π(a|x) Q̂(x, a), from the same fold
     match: np.ndarray | None = None  # bool[n] the logged action is a most probable one of the target
-    density_ratio: np.ndarray | None = None  # f64[n]
+    density_ratio: np.ndarray | None = None  # f64[n] discounted visits of the target ÷ visits of the log
+    horizon: int | None = None  # T of terms that have a column per step; None = the longest episode here
+    v_end: np.ndarray | None = None  # f64[m] V̂ after the last step: 0 where the world ended, V̂(final_context) if cut
+
+    @cached_property
+    def shared(self) -> dict[str, np.ndarray]:
+        """Columns that one estimator has worked out and the next need not."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     matched: int
     segment: str = ""  # "" = everybody, else "feature=value"
     notes: tuple[str, ...] = ()
+    ess_by_step: tuple[float, ...] = ()  # of the weights up to each step of an episode; empty in a bandit
+    normalized: float | None = None  # value ÷ mean return of the log, where asked for and where that is not about 0
 
     @property
     def refused(self) -> bool:

@@ -12,7 +12,7 @@ from understudy.core.protocols import Estimator
 from understudy.ope.evidence import no_overlap
 from understudy.ope.propensity import LABEL
 from understudy.ope.support import Support
-from understudy.ope.tally import LOGGED, Plan, Tally
+from understudy.ope.tally import LOGGED, Plan, Tally, reads
 from understudy.ops import betting, weights
 from understudy.ops.blocks import jackknife
 from understudy.ops.intervals import MIN_EXPECTED, SKEW_LIMIT, Bounds, bootstrap, empirical_bernstein
@@ -41,6 +41,12 @@ class _Case:
     parts: tuple[tuple[int, Estimator], ...]  # (target, settled estimator): one, or two to subtract
     totals: Totals
     segment: int | None
+    shelf: int = 0  # first of the overlap's columns for the kind of weight that the estimator rests on
+
+    @property
+    def where(self) -> int:
+        """The overlap's column of this case."""
+        return self.shelf + self.column
 
     @property
     def key(self) -> str:
@@ -57,7 +63,7 @@ class _Case:
 
 @dataclass(frozen=True)
 class _Overlap:
-    """What log and targets share, per column of the plan, in one segment or in all."""
+    """What log and targets share, per column of the plan and kind of weight, in one segment or in all."""
 
     n: int
     n_units: int
@@ -65,6 +71,7 @@ class _Overlap:
     share: np.ndarray
     matched: np.ndarray
     informative: np.ndarray
+    by_step: np.ndarray | None = None  # f64[T, H] ESS of the weights up to each step of an episode, of everybody
 
 
 def conclude(tallied: Tally, plan: Plan, support: Support | None) -> tuple[Estimate, ...]:
@@ -85,7 +92,7 @@ def conclude(tallied: Tally, plan: Plan, support: Support | None) -> tuple[Estim
         )
     settled = _settle(tallied, plan)
     answer: list[Estimate] = []
-    lost: list[str] = []
+    lost: list[tuple[str, str]] = []
     for segment in (None, *range(len(plan.segments))):
         overlap = everybody if segment is None else _overlap(tallied, plan, segment)
         if overlap.n == 0:
@@ -94,10 +101,13 @@ def conclude(tallied: Tally, plan: Plan, support: Support | None) -> tuple[Estim
         for case in _cases(tallied, plan, settled, segment):
             if _defined(case, overlap, plan):
                 cases.append(case)
-            elif segment is None:
+            elif segment is None and plan.horizon == 1:
                 raise no_overlap(case.label, case.name)
             else:
-                lost.append(f"{plan.segments[segment]} holds no overlap for {case.key}")
+                here = "the log" if segment is None else plan.segments[segment]
+                lost.append((case.key, f"{here} holds no overlap for {case.key}"))
+        if segment is None and not cases:
+            raise no_overlap(plan.estimators[0][0], plan.targets[0])
         answer += _answer(cases, overlap, tallied, plan, support)
     if lost:
         answer = [_with_notes(e, lost) if e.segment == "" else e for e in answer]
@@ -107,13 +117,18 @@ def conclude(tallied: Tally, plan: Plan, support: Support | None) -> tuple[Estim
 def _overlap(tallied: Tally, plan: Plan, segment: int | None) -> _Overlap:
     weight = tallied.units.of(segment)  # f64[U, C]
     pick = (lambda a: a.sum(0)) if segment is None else (lambda a: a[segment])
-    ess, share = weights.ess(weight), weights.max_share(weight) if len(weight) else np.zeros(len(plan.columns))
-    for j, (a, b) in enumerate(plan.pairs, start=len(plan.targets)):
-        ess[j] = min(ess[j], *(ess[plan.targets.index(t)] for t in (a, b)))
-        share[j] = max(share[j], *(share[plan.targets.index(t)] for t in (a, b)))
-    return _Overlap(
-        int(pick(tallied.counts).sum()), len(weight), ess, share, pick(tallied.matched), pick(tallied.informative)
-    )
+    ess, share = weights.ess(weight), weights.max_share(weight) if len(weight) else np.zeros(weight.shape[1])
+    for shelf in range(0, len(ess), len(plan.columns)):
+        for j, pair in enumerate(plan.pairs, start=shelf + len(plan.targets)):
+            sides = [shelf + plan.targets.index(t) for t in pair]
+            ess[j] = min(ess[j], *ess[sides])
+            share[j] = max(share[j], *share[sides])
+    by_step = None
+    if segment is None and isinstance(tallied.steps, np.ndarray):
+        first, second = tallied.steps[:, 0], tallied.steps[:, 1]
+        by_step = np.divide(first**2, second, out=np.zeros_like(first), where=second > 0)
+    n, matched, informative = int(pick(tallied.counts).sum()), pick(tallied.matched), pick(tallied.informative)
+    return _Overlap(n, len(weight), ess, share, matched, informative, by_step)
 
 
 def _settle(tallied: Tally, plan: Plan) -> list[list[Estimator]]:
@@ -133,19 +148,21 @@ def _cases(tallied: Tally, plan: Plan, settled: list[list[Estimator]], segment: 
     sides += [(plan.targets.index(a), plan.targets.index(b)) for a, b in plan.pairs]
     cases = []
     for column, side in enumerate(sides):
-        for e, (label, _) in enumerate(plan.estimators):
+        for e, (label, estimator) in enumerate(plan.estimators):
             parts = [tallied.totals(t, e, segment) for t in side]
             whole = Totals(np.concatenate([part.sums for part in parts], axis=1), parts[0].counts)
             who = tuple((t, settled[t][e]) for t in side)
-            cases.append(_Case(column, plan.columns[column], label, settled[side[0]][e], who, whole, segment))
+            shelf = 0 if plan.horizon == 1 else plan.reads.index(reads(estimator)) * len(plan.columns)
+            cases.append(_Case(column, plan.columns[column], label, settled[side[0]][e], who, whole, segment, shelf))
     return cases
 
 
 def _defined(case: _Case, overlap: _Overlap, plan: Plan) -> bool:
     weighs = bool(case.estimator.needs & {"propensity", "match"})
-    if weighs and any(overlap.ess[t] == 0 and overlap.matched[t] == 0 for t, _ in case.parts):
+    ess, matched = overlap.ess[case.shelf :], overlap.matched[case.shelf :]
+    if weighs and any(ess[t] == 0 and matched[t] == 0 for t, _ in case.parts):
         return False
-    if "propensity" in case.estimator.needs and any(overlap.ess[t] == 0 for t, _ in case.parts):
+    if "propensity" in case.estimator.needs and any(ess[t] == 0 for t, _ in case.parts):
         return False
     with np.errstate(divide="ignore", invalid="ignore"):
         return bool(np.isfinite(case.value(case.totals.sums.sum(0) / case.totals.counts.sum())))
@@ -182,7 +199,7 @@ def _refusals(case: _Case, overlap: _Overlap, tallied: Tally, plan: Plan, suppor
         why.append(f"only {overlap.n_units} independent unit here")
     if plan.method in EXACT:
         return why + _exact_refusals(case, overlap, plan)
-    j, row = case.column, "row" if overlap.n_units == overlap.n else "unit"
+    j, row = case.where, _one(plan) if overlap.n_units == overlap.n else "unit"
     if tallied.propensity[0] == -np.inf and any(plan.targets[t] != LOGGED for t, _ in case.parts):
         return [*why, "the log has no propensities, so what it shares with the target is unknown"]
     if overlap.ess[j] < MIN_ESS:
@@ -194,9 +211,8 @@ def _refusals(case: _Case, overlap: _Overlap, tallied: Tally, plan: Plan, suppor
         what = "on which the two policies differ" if len(case.parts) > 1 else "on which log and target agree"
         why.append(f"{overlap.matched[j]} rows {what}, below {MIN_MATCHED}")
     if overlap.informative[j] < MIN_INFORMATIVE:
-        why.append(
-            f"{overlap.informative[j]} weighted rows whose reward is not {plan.common:g}, below {MIN_INFORMATIVE}"
-        )
+        what = "rows whose reward" if plan.horizon == 1 else "episodes whose return"
+        why.append(f"{overlap.informative[j]} weighted {what} is not {plan.common:g}, below {MIN_INFORMATIVE}")
     why += [] if support is None else _support_refusals(case, plan, support)
     smallest, largest = -tallied.propensity[0], tallied.propensity[1]
     compares = "match" in case.estimator.needs and any(plan.targets[t] != LOGGED for t, _ in case.parts)
@@ -205,13 +221,17 @@ def _refusals(case: _Case, overlap: _Overlap, tallied: Tally, plan: Plan, suppor
     return why
 
 
+def _one(plan: Plan) -> str:
+    return "row" if plan.horizon == 1 else "episode"
+
+
 def _support_refusals(case: _Case, plan: Plan, support: Support) -> list[str]:
     why = []
     for t, _ in case.parts:
         if support.unsupported[t] > MAX_UNSUPPORTED:
             share = 100 * support.unsupported[t]
             why.append(f"{share:.2g} % of {plan.targets[t]}'s probability is on actions the log never takes")
-    expected = support.expected(case.segment)
+    expected = support.expected(case.segment) if plan.horizon == 1 else None
     if expected is not None and expected[case.column] < MIN_EXPECTED:
         few = f"{expected[case.column]:.1f} large contributions were to be expected, below {MIN_EXPECTED:.0f}"
         why.append(f"the log may have missed its heaviest weights: {few}")
@@ -278,15 +298,17 @@ def _exact(case: _Case, tallied: Tally, plan: Plan) -> _Interval:
 def _estimate(case: _Case, overlap: _Overlap, plan: Plan, why: list[str], bounds: _Interval | str | None) -> Estimate:
     if isinstance(bounds, str):
         why, bounds = [*why, bounds], None
-    j = case.column
+    j = case.where
     notes = [f"no interval: {reason}" for reason in why]
     if plan.method not in EXACT or bounds is None:  # exact bounds hold in spite of clipping
         notes += [note for _, estimator in case.parts for note in getattr(estimator, "notes", ())]
     std_error, low, high = bounds or (None, None, None)
+    value = float(case.value(case.totals.sums.sum(0) / case.totals.counts.sum()))
+    alone = len(case.parts) == 1
     return Estimate(
         target=case.name,
         estimator=case.label,
-        value=float(case.value(case.totals.sums.sum(0) / case.totals.counts.sum())),
+        value=value,
         std_error=std_error,
         low=low,
         high=high,
@@ -299,11 +321,15 @@ def _estimate(case: _Case, overlap: _Overlap, plan: Plan, why: list[str], bounds
         matched=int(overlap.matched[j]),
         segment="" if case.segment is None else plan.segments[case.segment],
         notes=tuple(dict.fromkeys((*notes, *plan.notes))),
+        ess_by_step=tuple(overlap.by_step[case.column].tolist()) if alone and overlap.by_step is not None else (),
+        normalized=None if plan.logged is None else value / plan.logged,
     )
 
 
-def _with_notes(estimate: Estimate, more: list[str]) -> Estimate:
+def _with_notes(estimate: Estimate, lost: list[tuple[str, str]]) -> Estimate:
+    """What could not be said of a segment goes to its estimator; of everybody, to whatever was said of that target."""
     import msgspec
 
-    mine = [note for note in more if note.endswith(f"{estimate.estimator} of {estimate.target}")]
-    return msgspec.structs.replace(estimate, notes=(*estimate.notes, *mine))
+    mine = [why for key, why in lost if key == f"{estimate.estimator} of {estimate.target}"]
+    mine += [why for key, why in lost if why.startswith("the log ") and key.endswith(f" of {estimate.target}")]
+    return msgspec.structs.replace(estimate, notes=(*estimate.notes, *dict.fromkeys(mine)))

@@ -47,10 +47,17 @@ def crossfit(sample: Steps, problem: Problem, regressor: Regressor, folds: int, 
         EvidenceError: all units share one fold.
     Source: Chernozhukov et al. 2018, "Double/debiased machine learning", definition 3.2.
     """
+    _, salt = folds_of(sample, folds, seed)
+    fold = buckets(sample.unit, folds, salt)  # i64[m]
+    return CrossFit(tuple(regressor.fit(sample.episodes(fold != j), problem, seed=seed) for j in range(folds)), salt)
+
+
+def folds_of(sample: Steps, folds: int, seed: int) -> tuple[np.ndarray, int]:
+    """(fold of each row i64[n] by its unit, salt of that rule). Raises: as ``crossfit``."""
     if folds < 2:
         raise ConfigError(f"folds must be at least 2; got {folds}", "A model must not judge what it was fitted on.")
     salt = _SALT + seed
-    fold = buckets(sample.unit, folds, salt)  # i64[m]
+    fold = buckets(sample.row_unit, folds, salt)
     if len(np.unique(fold)) < 2:
         units = len(np.unique(sample.unit))
         if units < 2:
@@ -65,7 +72,7 @@ def crossfit(sample: Steps, problem: Problem, regressor: Regressor, folds: int, 
             hint="Collect more units, or evaluate without a reward model: ips, snips.",
             field="folds",
         )
-    return CrossFit(tuple(regressor.fit(sample.episodes(fold != j), problem, seed=seed) for j in range(folds)), salt)
+    return fold, salt
 
 
 def reward_model(q: str | Regressor | ValueModel | None) -> Regressor | ValueModel:

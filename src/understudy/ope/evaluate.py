@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from understudy.core.errors import ConfigError, DataError, EvidenceError
 from understudy.core.evidence import Estimate, Evidence
-from understudy.core.problem import Problem
 from understudy.core.protocols import Estimator, LoggedDataset, Policy, Regressor, Trained, ValueModel
 from understudy.core.registry import unknown
 from understudy.core.steps import Steps
-from understudy.ope.conclude import METHODS, conclude
-from understudy.ope.crossfit import MOST_ROWS, CrossFit, crossfit, reward_model, sample_of
-from understudy.ope.evidence import as_logged, check_needs, densities, weigh
+from understudy.ope.conclude import EXACT, METHODS, conclude
+from understudy.ope.evidence import check_needs
+from understudy.ope.metric import metric
 from understudy.ope.naming import named
-from understudy.ope.propensity import EstimatedPropensities, fit_propensities
-from understudy.ope.segments import By, Segments, segments
+from understudy.ope.segments import By
+from understudy.ope.sequential import total
 from understudy.ope.support import Support, support
 from understudy.ope.tally import LOGGED, Plan, Tally, tally
+from understudy.ope.work import Setup, Work, commonest, prepare, weighed
 from understudy.ops.blocks import BLOCKS
+from understudy.ops.returns import longest
 
 
 # More than seven parameters: they are the settings of one evaluation, and each has a default that is safe.
@@ -39,16 +40,21 @@ def evaluate(
     against: str | None = None,
     propensity: str = "logged",
     trained_on: Mapping[str, np.ndarray] | None = None,
+    outcome: str | None = None,
+    normalize: bool = False,
     seed: int = 0,
 ) -> tuple[Estimate, ...]:
     """Estimate the value of target policies from a log, with intervals, differences and segments.
 
     Args:
-        data: logged decisions; scanned once, and once more beforehand where a model must be fitted.
+        data: logged decisions; scanned once, and once more beforehand where episodes are longer than a decision, and
+            where a model must be fitted.
         targets: name → policy, or one opened from its artifact, which knows the decisions it was trained on. The name
             "logged" is the behavior policy itself (its policy may be None).
         estimators: names such as "snips", "dr(clip=20)", or estimators.
-        q: reward model for those that need one: a regressor (fitted out-of-fold by unit), or a fitted model.
+        q: reward model for those that need one: a regressor (fitted out-of-fold by unit), or a fitted model. Of
+            episodes it is Q̂ of each target, by fitted Q evaluation (``ope.fqe``); a fitted model is then taken for
+            the Q̂ of every target.
         folds: folds of units for a regressor.
         level: two-sided confidence.
         blocks: blocks of units for standard errors.
@@ -57,13 +63,15 @@ def evaluate(
         against: a target (or "logged"): the paired difference of every other target to it too.
         propensity: "logged", or "estimate" to fit propensities when the log has none (labelled in the notes).
         trained_on: target → decision hashes it was trained on; any overlap with ``data`` is an error.
+        outcome: the name of an outcome to evaluate in place of the reward.
+        normalize: fill in ``normalized``, value ÷ mean return of the log; refused, with a note, where that is about 0.
         seed: of folds, models and resampling.
     Returns:
         Targets first, then differences "a - b"; everybody first, then segment by segment. An interval the data
         cannot carry is None, and the notes say why.
     Raises:
         EvidenceError: no overlap at all, fewer than two units, propensities or a model that are needed and missing,
-            episodes longer than an estimator can read.
+            episodes longer than an estimator can read, or than the problem's horizon.
         DataError: a target's probabilities are none; a target was trained on rows of ``data``.
         ConfigError: unknown names.
     """
@@ -71,27 +79,30 @@ def evaluate(
     seen = {name: it.trained_on for name, it in opened.items() if it.trained_on is not None} | dict(trained_on or {})
     policies = {name: it.policy if isinstance(it, Trained) else it for name, it in targets.items()}
     names = _names(policies, against)
+    log = data if outcome is None else metric(data, outcome)
     plan = Plan(
         targets=names,
         estimators=named(estimators),
         pairs=() if against is None else tuple((name, against) for name in names if name != against),
-        reward_range=data.problem.reward_range,
+        reward_range=log.problem.reward_range,
         level=_between(level),
         blocks=_at_least(blocks, 2, "blocks"),
         method=_one_of(method, METHODS, "method"),
         seed=seed,
     )
     _one_of(propensity, ("logged", "estimate"), "propensity")
-    work = _prepare(data, plan, q, folds, by, propensity)
-    total: tuple[Tally, Support] | None = None
-    for steps in data.scan():
+    if outcome is not None and plan.method in EXACT:
+        raise ConfigError(f"{plan.method} needs a declared range, and outcomes have none", field="outcome")
+    work = prepare(log, plan, Setup(policies, q, folds, by, propensity, normalize))
+    whole: tuple[Tally, Support] | None = None
+    for steps in log.scan():
         _refuse_training_rows(steps, seen)
         steps = steps if work.behavior is None else work.behavior.apply(steps)
         part = _batch(steps, policies, work)
-        total = part if total is None else (total[0] + part[0], total[1] + part[1])
-    if total is None:
+        whole = part if whole is None else (whole[0] + part[0], whole[1] + part[1])
+    if whole is None:
         raise EvidenceError("the log is empty", "Nothing can be estimated from nothing.")
-    return conclude(total[0], work.plan, total[1])
+    return conclude(whole[0], work.plan, whole[1])
 
 
 def estimate(
@@ -123,65 +134,23 @@ def estimate(
         level=_between(level),
         blocks=_at_least(blocks, 2, "blocks"),
         method=_one_of(method, METHODS, "method"),
-        common=_commonest(evidence[names[0]].steps.reward),
         seed=seed,
     )
+    first = evidence[names[0]]
+    most = longest(first.steps.starts)
+    gain = first.steps.reward if most <= 1 else total(first)
+    plan = replace(plan, common=commonest(gain), horizon=max(most, 1))
     for e in evidence.values():
         check_needs(plan.estimators, e)
     return conclude(tally(evidence, plan), plan, None)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What the scan needs besides the data."""
-
-    plan: Plan
-    problem: Problem
-    model: CrossFit | None
-    behavior: EstimatedPropensities | None
-    slices: Segments | None
-
-
-def _prepare(data: LoggedDataset, plan: Plan, q, folds: int, by, propensity: str) -> _Work:
-    """The first pass, where one is needed: fit what is out-of-fold, place edges, see what reward is common."""
-    needs_model = any("q" in estimator.needs for _, estimator in plan.estimators)
-    regressor = reward_model(q) if needs_model else None
-    fit = regressor is not None and not hasattr(regressor, "values")
-    sample = sample_of(data) if fit or by is not None or propensity == "estimate" else next(iter(data.scan()), None)
-    if sample is None or sample.n == 0:
-        raise EvidenceError("the log is empty", "Nothing can be estimated from nothing.")
-    notes = []
-    if fit and data.n_steps > MOST_ROWS:
-        notes.append(f"reward model fitted on {sample.n:,} of {data.n_steps:,} rows, sampled by unit")
-    model = behavior = None
-    if regressor is not None:
-        model = crossfit(sample, data.problem, regressor, folds, plan.seed) if fit else CrossFit((regressor,), 0)  # type: ignore[arg-type]
-    if propensity == "estimate":
-        behavior = fit_propensities(sample, data.problem, folds=folds, seed=plan.seed)
-        notes.append(behavior.note)
-    slices = None if by is None else segments(by, data.problem, sample)
-    labels = () if slices is None else slices.labels
-    plan = replace(plan, segments=labels, common=_commonest(sample.reward), notes=tuple(notes))
-    return _Work(plan, data.problem, model, behavior, slices)
-
-
-def _batch(steps: Steps, targets: Mapping[str, Policy | None], work: _Work) -> tuple[Tally, Support]:
+def _batch(steps: Steps, targets: Mapping[str, Policy | None], work: Work) -> tuple[Tally, Support]:
     """One batch of the fold: evidence of every target, added up."""
-    discount, k = work.problem.discount, work.problem.actions.k
-    values = None if work.model is None else work.model.values(steps)
-    evidence: dict[str, Evidence] = {}
-    probs: list[np.ndarray | None] = []
-    for name in work.plan.targets:
-        policy, pi = targets.get(name), None
-        if policy is None:
-            evidence[name] = as_logged(steps, discount)
-        elif hasattr(policy, "probs"):
-            pi = np.asarray(policy.probs(steps.context, steps.allowed), np.float64)  # type: ignore[union-attr]
-            evidence[name] = weigh(steps, pi, values, discount)
-        else:
-            evidence[name] = densities(steps, policy.prob(steps.context, steps.action, steps.allowed), discount)
-        probs.append(pi)
-        check_needs(work.plan.estimators, evidence[name])
+    k = work.problem.actions.k
+    evidence, probs = weighed(steps, targets, work)
+    for e in evidence.values():
+        check_needs(work.plan.estimators, e)
     where = None if work.slices is None else work.slices.index(steps)
     return tally(evidence, work.plan, where), support(steps, probs, work.plan, k, where)
 
@@ -215,11 +184,6 @@ def _refuse_training_rows(steps: Steps, trained_on: Mapping[str, np.ndarray] | N
                 "Evaluate on a slice it was not trained on, such as select (split by unit before training).",
                 field="trained_on",
             )
-
-
-def _commonest(reward: np.ndarray) -> float:
-    values, counts = np.unique(reward, return_counts=True)
-    return float(values[counts.argmax()]) if len(values) else 0.0
 
 
 def _between(level: float) -> float:

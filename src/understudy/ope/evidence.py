@@ -11,6 +11,7 @@ from understudy.core.errors import DataError, EvidenceError
 from understudy.core.evidence import Evidence, Totals
 from understudy.core.protocols import Estimator
 from understudy.core.steps import Steps
+from understudy.ops import returns
 from understudy.ops.blocks import BLOCKS, totals
 
 CHUNK = 32_768  # rows whose columns stay in a core's cache together
@@ -119,9 +120,15 @@ def weigh(
 
 
 def as_logged(steps: Steps, discount: float = 1.0) -> Evidence:
-    """Evidence about the behavior policy itself: ρ = 1 and q̂ = v̂ = r, so that every estimate is the mean reward."""
+    """Evidence about the behavior policy itself: every estimate is the mean return of the log.
+
+    ρ = 1, and q̂ = v̂ = what the episode still brought from there on (in a bandit, the reward); visits are its own.
+    """
     ones = np.ones(steps.n)
-    return Evidence(steps, discount, ones, steps.reward, steps.reward, np.ones(steps.n, bool))
+    if steps.m == steps.n:
+        return Evidence(steps, discount, ones, steps.reward, steps.reward, np.ones(steps.n, bool), ones)
+    rest = returns.to_go(steps, discount)
+    return Evidence(steps, discount, ones, rest, rest, np.ones(steps.n, bool), returns.factors(steps, discount))
 
 
 def densities(steps: Steps, density: np.ndarray, discount: float = 1.0) -> Evidence:

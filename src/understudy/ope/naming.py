@@ -42,7 +42,8 @@ def parse(text: str) -> Estimator:
         key, _, value = (piece.strip() for piece in part.partition("="))
         if key not in known:
             raise unknown(f"setting of {found[1]}", key, known)
-        settings[key] = _number(value, text)
+        number, default = _number(value, text), next(f.default for f in fields(kind) if f.name == key)
+        settings[key] = type(default)(number) if isinstance(default, bool | int) else number
     return kind(**settings)
 
 

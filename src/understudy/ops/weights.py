@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from understudy.ops.returns import LOOSE, lengths, level, longest, padded, walk
+
 
 def ess(weight: np.ndarray, axis: int = 0) -> np.ndarray:
     """Effective sample size (Σw)² / Σw²; 0 where all weights are 0. Weights [n, ...] → [...].
@@ -53,3 +55,36 @@ def harmonic(weight: np.ndarray, amount: float) -> np.ndarray:
     Source: Metelli, Russo & Restelli 2021, equation (9) with s = −1.
     """
     return weight if amount == 0.0 else weight / ((1.0 - amount) + amount * weight)
+
+
+def cumulative(ratio: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """w_{0:t} = Π_{s≤t} ρ_s within each episode. Ratios f64[n], starts i64[m+1] → f64[n].
+
+    >>> cumulative(np.array([1.4, 2.4, 2.0]), np.array([0, 2, 3]))  # 1.4, 1.4 · 2.4, 2
+    array([1.4 , 3.36, 2.  ])
+    """
+    m, width = len(starts) - 1, longest(starts)
+    if m * width > LOOSE * len(ratio):
+        out = ratio.copy()
+        for t, rows in enumerate(walk(starts)):
+            if t:
+                out[rows] *= out[rows - 1]
+        return out
+    inside = None if level(starts) else np.arange(width) < lengths(starts)[:, None]
+    table = ratio.reshape(m, width).copy() if inside is None else padded(ratio, starts, width)
+    for t in range(1, width):  # column by column: an accumulation along a short last axis is slow
+        np.multiply(table[:, t - 1], table[:, t], out=table[:, t])
+    return table.ravel() if inside is None else table[inside]
+
+
+def before(weight: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """w_{0:t−1} of each row, from w_{0:t}: 1 at the first step of an episode. → f64[n]."""
+    out = np.empty_like(weight)
+    out[1:] = weight[:-1]
+    out[starts[:-1]] = 1.0
+    return out
+
+
+def final(weight: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Π_t ρ_t of each whole episode, from w_{0:t}. → f64[m]."""
+    return weight[starts[1:] - 1]

@@ -12,5 +12,12 @@ ESTIMATORS = {
     "dros": "understudy.ope.estimators.dros:DRos",
     "sg_ips": "understudy.ope.estimators.sg_ips:SubGaussianIPS",
     "sg_dr": "understudy.ope.estimators.sg_dr:SubGaussianDR",
+    "tis": "understudy.ope.estimators.tis:TIS",
+    "wis": "understudy.ope.estimators.wis:WIS",
+    "pdis": "understudy.ope.estimators.pdis:PDIS",
+    "cwpdis": "understudy.ope.estimators.cwpdis:CWPDIS",
+    "sdr": "understudy.ope.estimators.sdr:SDR",
+    "wdr": "understudy.ope.estimators.wdr:WDR",
+    "fqe": "understudy.ope.estimators.fqe:FQE",
     "replay": "understudy.ope.estimators.replay:Replay",
 }
