@@ -21,10 +21,10 @@ def boxcox(x: np.ndarray, power: np.ndarray | float) -> np.ndarray:
 
 
 def inverse_boxcox(y: np.ndarray, power: np.ndarray | float) -> np.ndarray:
-    """x = (1 + λ y)^(1/λ), e^y where λ = 0; NaN where no x gives y."""
+    """x = (1 + λ y)^(1/λ), e^y where λ = 0; where no x gives y, the x that comes nearest."""
     power = np.where(np.abs(power) < _ZERO, _ZERO, power)
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        return np.exp(np.log1p(power * y) / power)
+    with np.errstate(over="ignore", divide="ignore"):
+        return np.exp(np.log1p(np.maximum(power * y, -1.0)) / power)
 
 
 def boxcox_power(x: np.ndarray) -> float:

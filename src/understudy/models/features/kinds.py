@@ -51,7 +51,7 @@ class FittedFeature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     kind: Kind
     source: int  # raw column
     name: str
-    location: float = 0.0
+    location: float = 0.0  # mean, for the kinds that use it
     scale: float = 1.0
     limit: float = LIMIT
     values: int = 0  # inputs of a category
@@ -79,6 +79,7 @@ class FittedFeature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return [self.name if self.kind in _PLAIN else f"{self.kind}({self.name})"]
 
 
+CENTERED = frozenset({"number", "signed_log", "continuous", "boxcox"})  # kinds that use location and scale
 _PLAIN = frozenset({"number", "boolean", "binary", "continuous", "continuous_action", "untouched"})
 LATER = ("power", "shift", "margin", "points", "low", "high")  # fields that older files do not have
 
@@ -135,15 +136,14 @@ def formula(kind: Kind, own: Sequence[FittedFeature]) -> Formula:
         return lambda raw: raw == points
     if kind == "quantile":
         return _quantile(own)
-    return _number(_INNER[kind](own), location, scale, limit)
-
-
-def _number(inner: Formula | None, location: np.ndarray, scale: np.ndarray, limit: np.ndarray) -> Formula:
-    """Whatever ends in (z − location) / scale within ±limit, and in 0 where the value is missing."""
+    inner = _INNER[kind](own)
 
     def inputs(raw: np.ndarray) -> np.ndarray:
+        """(z − location) / scale of the centered kinds, z of the others; within ±limit, 0 where missing."""
         raw = raw.astype(np.float64)
-        z = ((raw if inner is None else inner(raw)) - location) / scale
+        z = raw if inner is None else inner(raw)
+        if kind in CENTERED:
+            z = (z - location) / scale
         return np.where(np.isnan(z), 0.0, np.clip(z, -limit, limit))
 
     return inputs
@@ -222,7 +222,10 @@ def invert(feature: FittedFeature, z: np.ndarray) -> np.ndarray:
         return np.interp(z, np.linspace(0, 1, len(feature.points)), feature.points)
     if feature.kind not in _INVERSE:
         raise ValueError(f"a {feature.kind} has no inverse")
-    return _INVERSE[feature.kind](np.clip(z, -feature.limit, feature.limit) * feature.scale + feature.location, feature)
+    inside = np.clip(z, -feature.limit, feature.limit)
+    if feature.kind in CENTERED:
+        inside = inside * feature.scale + feature.location
+    return _INVERSE[feature.kind](inside, feature)
 
 
 _INVERSE: dict[str, Callable[[np.ndarray, FittedFeature], np.ndarray]] = {
