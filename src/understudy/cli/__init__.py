@@ -12,6 +12,7 @@ from understudy.cli import (  # noqa: F401 - each module adds its verbs to the a
     look,
     loop,
     proof,
+    scoring,
     service,
 )
 from understudy.cli.app import app
@@ -33,6 +34,7 @@ VERBS = [
     "gate",
     "promote",
     "rollback",
+    "export",
     "report",
     "show",
     "plan",

@@ -59,6 +59,22 @@ def resolve(against: str, home: Home, alias: str = PRODUCTION) -> Incumbent:
     return Incumbent(against, opened.manifest.id, opened.policy, opened.trained_on)
 
 
+def locate(name: str, home: str | Path) -> tuple[Path, str]:
+    """Folder and id of a policy named by its folder, its id, or an alias under which one is live; verified.
+
+    Raises: StoreError if the folder is no policy artifact or is damaged, or nobody has the name.
+    """
+    own = Home(home)
+    folder = _folder(name, own) if is_artifact(name) else own.current(name)
+    if folder is None:
+        raise StoreError(
+            f"no policy artifact is called {name!r}, and nobody is live under that name",
+            hint="Give the folder that train wrote, its id, or an alias such as production.",
+            field="policy",
+        )
+    return folder, open_policy(folder).manifest.id
+
+
 def _folder(name: str, home: Home) -> Path:
     """Where an artifact named by its folder or its id lies; a promoted policy outlives its folder."""
     if _ID.fullmatch(name) is None or not home.exists or (Path(name) / MANIFEST).exists():
