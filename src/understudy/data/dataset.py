@@ -17,7 +17,10 @@ from understudy.core.protocols import JoinRules
 from understudy.core.steps import Origin, Steps, Transitions, concat
 from understudy.data.log import expect, read_problem
 from understudy.data.parquet import STEPS, read_steps, read_units
+from understudy.data.rows import RowFile
 from understudy.ops.transitions import transitions
+
+HELD = 1 << 26  # numbers of a slice that are held in memory to draw from
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class MemoryDataset:
 
 @dataclass(frozen=True)
 class ParquetDataset:
-    """A LoggedDataset in a folder that ``join`` wrote, or a slice of one; read in batches, never whole."""
+    """A LoggedDataset in a folder that ``join`` or ``timeline`` wrote, or a slice of one; read in batches."""
 
     folder: Path
     manifest: Manifest
@@ -110,8 +113,11 @@ class ParquetDataset:
         return read_problem(self.folder)
 
     @property
-    def rules(self) -> JoinRules:
+    def rules(self) -> JoinRules | None:
+        """How outcomes were joined; None of a timeline, whose rows came with theirs."""
         config = self.manifest.config
+        if "as_of" not in config:
+            return None
         return JoinRules(window=config["window"], backward=config["backward"], as_of=config["as_of"])
 
     @property
@@ -136,15 +142,22 @@ class ParquetDataset:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What the join counted, for the dataset as a whole."""
+        """What was counted when it was made, for the dataset as a whole."""
         return self.manifest.counts
+
+    @property
+    def _optional(self) -> list[str]:
+        """The optional columns that every row has."""
+        config, counts = self.manifest.config, self.manifest.counts
+        names = ("allowed", "propensities", "propensity")
+        return config.get("columns") or [n for n in names if counts.get(f"with_{n}", 0) == counts["steps"]]
 
     @cached_property
     def _size(self) -> tuple[int, int]:
         if not self.slices:
             return self.manifest.counts["steps"], self.manifest.counts["episodes"]
         steps = episodes = 0
-        for unit, ends in read_units(self.folder / STEPS):
+        for unit, ends in read_units(self.folder / STEPS, self.problem):
             keep = self._keep(unit)
             steps += int(keep.sum())
             episodes += int((keep & ends).sum())
@@ -158,14 +171,23 @@ class ParquetDataset:
 
     def scan(self, max_steps: int = 65_536) -> Iterator[Steps]:
         """All steps in order, in batches of whole episodes of at most ``max_steps`` (or one longer episode)."""
-        for steps in read_steps(self.folder / STEPS, self.problem, self.manifest.config["columns"], max_steps):
+        for steps in read_steps(self.folder / STEPS, self.problem, self._optional, max_steps):
             part = steps.episodes(self._keep(steps.unit)) if self.slices else steps
             if part.n:
                 yield from cut(part, max_steps)
 
     def sample(self, size: int, rng: np.random.Generator, n: int = 1) -> Transitions:
-        """``size`` transitions drawn uniformly with replacement. Loads the slice at the first call."""
-        return self._loaded.sample(size, rng, n)
+        """``size`` transitions drawn uniformly with replacement: from memory where the slice is small, else from disk.
+
+        The first call reads the slice once. The same rows are drawn either way.
+        """
+        if self.n_steps * (len(self.problem.features) + self.problem.actions.k + 8) <= HELD:
+            return self._loaded.sample(size, rng, n)
+        return self._rows.transitions(rng.integers(0, self.n_steps, size), self.problem.discount, n)
+
+    @cached_property
+    def _rows(self) -> RowFile:
+        return RowFile.spill(self.scan())
 
     @cached_property
     def _loaded(self) -> MemoryDataset:

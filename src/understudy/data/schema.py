@@ -73,6 +73,11 @@ def action_columns(problem: Problem) -> list[str]:
     return ["action"] if problem.actions.discrete else [f"action.{i}" for i in range(problem.actions.dims)]
 
 
+def final_columns(problem: Problem) -> list[str]:
+    """The context that followed the last step of a truncated episode; null in every other row."""
+    return [f"final.{name}" for name in problem.feature_names]
+
+
 def quoted(name: str) -> str:
     """A name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -168,7 +168,8 @@ def _join(course: Course, body: dict[str, Any], service: Service | None) -> dict
     if watched is not None and watched.breached:
         hosting.roll_back(course, body["turn"], watched.reason, service)
     return {
-        "segment": f"segments/{name}", "upto": segment.manifest.config["to"], "as_of": iso(new.rules.as_of),
+        "segment": f"segments/{name}", "upto": segment.manifest.config["to"],
+        "as_of": iso(new.manifest.config["as_of"]),
         "dataset": {"path": f"data/{name}", "id": new.manifest.id},
         "all": {"path": f"data/all-{name}", "id": whole.manifest.id},
         "decisions": new.n_steps, "mean_reward": _mean_reward(new),
