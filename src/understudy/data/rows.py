@@ -1,0 +1,93 @@
+"""Rows at random from a dataset that does not fit in memory: fixed-width records in one temporary file."""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from understudy.core.steps import Steps, Transitions
+from understudy.ops.transitions import transitions
+
+COLUMNS = ("context", "action", "reward", "terminated", "truncated", "allowed", "propensity", "span")
+_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """Every step of a dataset as a record, and every episode's final context; gone when nobody holds it any more.
+
+    A draw touches a page of the file per row, and gives the pages back at once: memory grows with the draw and not
+    with the dataset. The same rows give the same transitions as in memory, bit for bit.
+    """
+
+    rows: np.memmap  # [n] records of COLUMNS, and the episode's number
+    final: np.memmap | None  # f32[m, d]
+    files: tuple[Any, ...]  # open handles of unlinked files
+
+    @staticmethod
+    def spill(batches: Iterator[Steps]) -> RowFile:
+        """Write the steps once, in order. Raises: OSError where the temporary folder is full."""
+        rows, final = (tempfile.TemporaryFile(prefix="understudy-rows-") for _ in range(2))  # noqa: SIM115  held open
+        kind, width, episodes, cut = None, 0, 0, False
+        for steps in batches:
+            kind = kind or _record(steps)
+            record = np.empty(steps.n, kind)
+            for name in kind.names or ():
+                if name != "episode":
+                    record[name] = getattr(steps, name)
+            record["episode"] = np.repeat(np.arange(episodes, episodes + steps.m), np.diff(steps.starts))
+            rows.write(record.tobytes())
+            if steps.final_context is not None:
+                cut, width = True, steps.final_context.shape[1]
+                final.write(steps.final_context.astype(np.float32, copy=False).tobytes())
+            episodes += steps.m
+        rows.flush()
+        final.flush()
+        assert kind is not None, "a dataset that is read at random is not empty"
+        ends = np.memmap(final, np.float32, "r", shape=(episodes, width)) if cut and width else None
+        return RowFile(np.memmap(rows, kind, "r"), ends, (rows, final))
+
+    def transitions(self, at: np.ndarray, discount: float, n: int = 1) -> Transitions:
+        """What ``ops.transitions`` gives for rows ``at`` i64[b] of the whole dataset."""
+        order = np.argsort(at, kind="stable")  # neighbours share a page
+        index = np.minimum(at[order, None] + np.arange(n + 1), len(self.rows) - 1)  # [b, n + 1]
+        record = _gathered(self.rows, index.ravel())
+        columns: dict[str, Any] = {name: np.ascontiguousarray(record[name]) for name in record.dtype.names or ()}
+        episode = columns.pop("episode")[:: n + 1]
+        starts = np.arange(len(at) + 1) * (n + 1)
+        few = Steps(
+            starts=starts,
+            unit=np.zeros(len(at), np.uint64),
+            time=np.zeros(len(record), np.int64),
+            final_context=None if self.final is None else _gathered(self.final, episode),
+            **columns,
+        )
+        drawn = transitions(few, starts[:-1], discount, n)
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        taken: dict[str, Any] = {name: None if column is None else column[back] for name, column in vars(drawn).items()}
+        return Transitions(**taken)
+
+
+def _gathered(held: np.memmap, rows: np.ndarray) -> np.ndarray:
+    """Those rows; after every few the pages they touched, and those the kernel mapped around them, are given back."""
+    out = np.empty((len(rows), *held.shape[1:]), held.dtype)
+    for at in range(0, len(rows), _AT_ONCE):
+        np.take(held, rows[at : at + _AT_ONCE], axis=0, out=out[at : at + _AT_ONCE])
+        held._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+    return out
+
+
+def _record(steps: Steps) -> np.dtype:
+    """The record of these steps: the columns they have."""
+    fields: list[Any] = [("episode", np.int64)]
+    for name in COLUMNS:
+        column = getattr(steps, name)
+        if column is not None:
+            fields.append((name, column.dtype, column.shape[1:]))
+    return np.dtype(fields)
