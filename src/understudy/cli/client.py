@@ -52,7 +52,7 @@ def drive(
     from understudy.data.times import MICRO, duration
     from understudy.runs.client import Delivery, drive, patience
     from understudy.runs.settings import parse_overrides
-    from understudy.runs.simulate import make_env
+    from understudy.runs.worlds import make_env
 
     world = make_env(env, parse_overrides(settings or []))
     if problem_to is not None:

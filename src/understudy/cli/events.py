@@ -16,25 +16,42 @@ Sources = Annotated[list[Path], typer.Argument(help="Files: JSON lines, CSV or P
 
 @app.command()
 def simulate(
-    env: Annotated[str, typer.Argument(help="A registered environment: digits, shuttle, bandit, …")],
+    env: Annotated[str, typer.Argument(help="digits, bandit, cartpole, pendulum, …, or an id of Gymnasium.")],
     settings: Settings = None,
     *,
-    to: To,
-    behavior: Annotated[str, typer.Option("--with", help="Policy artifact, or uniform, or warm.")] = "warm",
-    decisions: Annotated[int, typer.Option(help="How many decisions to log.")] = 10_000,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to", help="Where the log is to lie: a folder; of episodes also .csv, .parquet or .jsonl, or nowhere."
+        ),
+    ] = None,
+    behavior: Annotated[
+        str | None,
+        typer.Option(
+            "--with",
+            help="uniform, warm (bandits), fixed (with probs=.5,.5), or a policy artifact; runs/a@7 is its epoch 7.",
+        ),
+    ] = None,
+    decisions: Annotated[int | None, typer.Option(help="Of a bandit: how many decisions to log; else 10000.")] = None,
+    envs: Annotated[int | None, typer.Option(help="Of episodes: how many worlds side by side; else 100.")] = None,
+    episodes: Annotated[int | None, typer.Option(help="Of episodes: how many in each world; else 1.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Of episodes: cut each after so many steps.")] = None,
+    gif: Annotated[Path | None, typer.Option(help="Of episodes: one of them as a moving picture.")] = None,
+    render: Annotated[bool, typer.Option("--render", help="Of episodes: show --episodes of them in a window.")] = False,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Let a policy act in an environment whose truth is known, and write the raw log it would leave.
+    """Let a policy act in a world, and write the raw log it would leave; or only say what its episodes earn.
 
     Example: understudy simulate digits --decisions 20000 --to raw
     """
+    from understudy.runs.perform import Asked, perform
     from understudy.runs.settings import parse_overrides
-    from understudy.runs.simulate import simulate as run
 
+    asked = Asked(behavior, decisions, envs, episodes, max_steps, gif, render, to, seed)
     with working("simulating"):
-        made = run(env, parse_overrides(settings or []), behavior=behavior, n=decisions, seed=seed, to=to)
-    say(Said(made.lines(), made.as_dict(), str(to)), json=json)
+        made = perform(env, parse_overrides(settings or [], text=["probs"]), asked)
+    say(Said(made.lines(), made.as_dict(), str(to or gif or "")), json=json)
 
 
 @app.command()

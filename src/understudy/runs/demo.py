@@ -19,8 +19,9 @@ from understudy.runs.bring import bring, bring_together, draft
 from understudy.runs.describe import describe
 from understudy.runs.gather import gather
 from understudy.runs.prove import Proof, promote, prove
-from understudy.runs.simulate import make_env, simulate
+from understudy.runs.simulate import simulate
 from understudy.runs.train import open_policy, train
+from understudy.runs.worlds import make_env
 
 GOOD, MIDDLE, BAD = "forest", "ridge", "constant"
 WINDOW = "2h"

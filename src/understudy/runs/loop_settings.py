@@ -18,7 +18,7 @@ from understudy.data.times import duration
 from understudy.gate import GateRules
 from understudy.runs.client import Delivery
 from understudy.runs.settings import learner, parse_overrides
-from understudy.runs.simulate import make_env
+from understudy.runs.worlds import make_env
 
 FILE = "loop.yaml"  # read where no other file is named
 

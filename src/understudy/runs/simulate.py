@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import inspect
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,6 @@ import numpy as np
 
 from understudy.core.errors import ConfigError, StoreError
 from understudy.core.protocols import DiscretePolicy, Environment
-from understudy.core.registry import find, unknown
 from understudy.core.steps import Steps
 from understudy.data.dataset import MemoryDataset
 from understudy.data.events import write_events
@@ -25,6 +23,7 @@ from understudy.learners.direct import Direct
 from understudy.models.policies import Uniform
 from understudy.models.policy_file import read_policy, save_policy
 from understudy.runs.client import INTERVAL, START
+from understudy.runs.worlds import make_env
 
 WARM_UP = 600  # uniform decisions behind the "warm" behavior policy: enough to be useful, far from enough to be good
 WARM_EPSILON = 0.3
@@ -97,19 +96,6 @@ def _unless_another_lies_in(folder: Path) -> Iterator[Path]:
                 "Give another folder, or delete this one first.", field="to",
             )  # fmt: skip
         shutil.copytree(part, folder, dirs_exist_ok=True)
-
-
-def make_env(name: str, settings: Mapping[str, Any]) -> Environment:
-    """A registered environment with these settings. Raises: ConfigError for an unknown one, or unknown settings."""
-    build = find("envs", name)
-    known = inspect.signature(build).parameters
-    for key in settings:
-        if key not in known and not any(each.kind is each.VAR_KEYWORD for each in known.values()):
-            raise unknown(f"setting of environment {name!r}:", key, sorted(known))
-    try:
-        return build(**settings)
-    except TypeError as error:
-        raise ConfigError(f"environment {name!r} does not take these settings: {error}", field=name) from error
 
 
 def _behavior(env: Environment, name: str, seed: int) -> DiscretePolicy:

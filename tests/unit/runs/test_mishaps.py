@@ -11,7 +11,8 @@ from understudy.data.artifact import MANIFEST
 from understudy.runs.assess import Assessment
 from understudy.runs.bring import joined_lines
 from understudy.runs.gather import write
-from understudy.runs.simulate import make_env, simulate
+from understudy.runs.simulate import simulate
+from understudy.runs.worlds import make_env
 
 
 def test_a_raw_log_is_not_written_over(tmp_path: Path) -> None:
