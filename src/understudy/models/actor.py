@@ -15,13 +15,22 @@ from understudy.models.state import array, bad, nested, number, only, part, whol
 from understudy.ops.network import forward
 
 INSIDE = 1 - 1e-6  # how far from the middle of the box, in half widths, an action may lie: its density stays finite
-QUIETEST, LOUDEST = -5.0, 2.0  # bounds of log σ
+# Bounds of |μ| and of log σ. Within them less than 2e-5 of a policy's draws lie beyond INSIDE (u = ±7.25) and are cut
+# to it, so the density integrates to 1 over the box; σ = 0.9 about the middle is all but uniform on it.
+FARTHEST, QUIETEST, LOUDEST = 3.0, -5.0, 0.0
 
 
-def gaussian(xp: Any, scores: Any, q: int) -> tuple[Any, Any]:
-    """(μ, log σ) from the last layer's outputs f[..., n, 2q]; log σ is squashed into [QUIETEST, LOUDEST]."""
-    mean, raw = scores[..., :q], scores[..., q:]
-    return mean, QUIETEST + 0.5 * (LOUDEST - QUIETEST) * (xp.tanh(raw) + 1)
+def gaussian(xp: Any, scores: Any, q: int, std: float = 0.0, spread: float = 1.0) -> tuple[Any, Any]:
+    """(μ, log σ) before squashing, each f[..., n, q], from the last layer's outputs: f[..., n, 2q], or q if ``std``.
+
+    μ = 3·tanh(s/3) lies in ±FARTHEST; σ = spread·std, or spread times what the network says, squashed into
+    [e^QUIETEST, e^LOUDEST].
+    """
+    mean = FARTHEST * xp.tanh(scores[..., :q] / FARTHEST)
+    if std:
+        return mean, 0.0 * mean + np.log(std * spread)
+    middle, half = (LOUDEST + QUIETEST) / 2, (LOUDEST - QUIETEST) / 2
+    return mean, middle + half * xp.tanh(scores[..., q:]) + np.log(spread)
 
 
 def log_density(xp: Any, raw: Any, mean: Any, log_std: Any) -> Any:
@@ -39,8 +48,8 @@ def log_density(xp: Any, raw: Any, mean: Any, log_std: Any) -> Any:
 class Actor:
     """a = middle + half·tanh(μ(x) + σ(x)·z), z ~ N(0, 1) per dimension; the box is [low, high].
 
-    ``std``: 0 takes σ(x) from the network (2q outputs); above 0 it is the same σ everywhere (q outputs).
-    ``spread`` multiplies σ: below 1 the policy keeps closer to its mean than it did while learning.
+    ``std``: 0 takes σ(x) from the network (2q outputs); in (0, 1] it is the same σ everywhere (q outputs).
+    ``spread``, in (0, 1], multiplies σ: below 1 the policy keeps closer to its mean than it did while learning.
     """
 
     features: FeatureMap
@@ -71,12 +80,7 @@ class Actor:
     def moments(self, context: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(μ, log σ) before squashing, each f64[n, q]."""
         scores = forward(np, self._wide, self.features(context).astype(np.float64))
-        q = len(self.low)
-        if self.std:
-            mean, log_std = scores, np.full(scores.shape, np.log(self.std))
-        else:
-            mean, log_std = gaussian(np, scores, q)
-        return mean, log_std + np.log(self.spread)
+        return gaussian(np, scores, len(self.low), self.std, self.spread)
 
     def _boxed(self, y: np.ndarray) -> np.ndarray:
         middle, half = (self.high + self.low) / 2, (self.high - self.low) / 2
@@ -105,11 +109,8 @@ class Actor:
         names = [f"{letter}{i}" for i in range(depth) for letter in "wb"]
         only(state, ["depth", "std", "spread"], [*names, "low", "high"], ["features"])
         features = FeatureMap.from_state(part(state, "features"))
-        std, spread, low = (
-            number(state, "std", 0.0, 1e3),
-            number(state, "spread", 1e-9, 1e3),
-            array(state, "low", (None,)),
-        )
+        std, spread = number(state, "std", 0.0, 1.0), number(state, "spread", 1e-9, 1.0)
+        low = array(state, "low", (None,))
         high = array(state, "high", (len(low),))
         layers = layers_of(state, depth, features.width, len(low) * (1 if std else 2))
         if len(layers[0][0]) != 1 or not len(low) or not (low < high).all():
