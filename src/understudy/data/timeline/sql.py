@@ -55,14 +55,15 @@ class Query:
         return f"{self._with()}\nSELECT * FROM ({within}) AS checked WHERE fault IS NOT NULL{ORDER}"
 
     def lost(self) -> str:
-        """One row: how many rewards other than 0 stand on rows that are no steps, their sum, and the first episode.
+        """One row: how many rows are no steps, how many rewards other than 0 they carry, their sum, the first episode.
 
         ``alone`` are those of episodes that consist of that row only: there is no step before to add them to.
         """
+        paid = "reward <> 0"
         return (
-            f"{self._with()}\nSELECT COUNT(*) AS n, SUM(reward) AS total, MIN(episode_id) AS first, "
-            f"COUNT(CASE WHEN t = 0 THEN 1 END) AS alone FROM judged "
-            f"WHERE closing AND reward <> 0{self._within}"
+            f"{self._with()}\nSELECT COUNT(*) AS n, COUNT(CASE WHEN {paid} THEN 1 END) AS paid, SUM(reward) AS total, "
+            f"MIN(CASE WHEN {paid} THEN episode_id END) AS first, "
+            f"COUNT(CASE WHEN t = 0 AND {paid} THEN 1 END) AS alone FROM judged WHERE closing{self._within}"
         )
 
     # ------------------------------------------------------------------------------------------------------- frames
@@ -107,7 +108,7 @@ class Query:
         ahead = {"next_sequence": "sequence"}
         if self.rules.discount_per == "time":
             ahead["next_time"] = "time"
-        if self._may_close:
+        if self.may_close:
             ahead |= {f"next_{name}": name for name in ("no_action", "barred", "null_state", "reward", *self._flags)}
         if self._looks_ahead:
             ahead |= {f"next.{name}": f"context.{name}" for name in self.problem.feature_names}
@@ -125,7 +126,7 @@ class Query:
             rule = "no_action"
         after = rule.replace("no_action", "next_no_action").replace("truncated", "next_truncated")
         closing, next_closing, cut = "FALSE", "FALSE", "FALSE"
-        if self._may_close:
+        if self.may_close:
             closing, next_closing = f"(t = n - 1 AND {rule})", f"(t = n - 2 AND {after})"
         if self.rules.within is not None:
             cut = f"COALESCE(next_sequence - first_sequence > {self.rules.within}, FALSE)"
@@ -136,7 +137,10 @@ class Query:
             spoilt += "(PARTITION BY episode_id) = 1 AS spoilt"
         said = f"SELECT *, {closing} AS closing, {next_closing} AS next_closing, {cut} AS cut FROM placed"
         ends = f"SELECT *, (t = n - 1 OR next_closing OR cut) AS ends FROM ({said}) AS closed"
-        ended = f"SELECT *, (ends AND {self._terminated}) AS ends_well FROM ({ends}) AS ended"
+        total = "reward"
+        if self.may_close and self.rules.lost_reward == "add":
+            total = "reward + CASE WHEN next_closing THEN COALESCE(next_reward, 0e0) ELSE 0e0 END"
+        ended = f"SELECT *, (ends AND {self._terminated}) AS ends_well, {total} AS total FROM ({ends}) AS ended"
         return f"SELECT *{spoilt} FROM ({ended}) AS told"
 
     # -------------------------------------------------------------------------------------------------------- pieces
@@ -144,10 +148,10 @@ class Query:
     @property
     def _terminated(self) -> str:
         """True of a step that ends its episode because the world did, and not the log. Explicit flags win."""
-        beyond = {role: f" OR (next_closing AND next_{role})" if self._may_close else "" for role in _FLAGS}
+        beyond = {role: f" OR (next_closing AND next_{role})" if self.may_close else "" for role in _FLAGS}
         if "terminated" in self._flags:
             return f"(terminated{beyond['terminated']})"
-        barred = "(next_closing AND next_barred)" if self._may_close else "FALSE"
+        barred = "(next_closing AND next_barred)" if self.may_close else "FALSE"
         unknown = f"(barred OR {barred} OR NOT (next_closing OR cut))"
         if "truncated" in self._flags:
             return f"(NOT (truncated{beyond['truncated']}) AND NOT cut)"
@@ -170,8 +174,8 @@ class Query:
             ("row", "bad IS NOT NULL"),
             ("ended_before", f"(({misplaced}) AND NOT ends)"),
             ("outcome_missing", " OR ".join(f"{name} IS NULL" for name in missing) or "FALSE"),
-            ("reward_not_finite", f"(reward IS NULL OR NOT {_finite('reward')})"),
-            ("reward_out_of_range", f"NOT COALESCE(reward BETWEEN {bounds}, FALSE)"),
+            ("reward_not_finite", f"(total IS NULL OR NOT {_finite('total')})"),
+            ("reward_out_of_range", f"NOT COALESCE(total BETWEEN {bounds}, FALSE)"),
         ]  # fmt: skip
         if self._allowed[0] is not None:
             faults.insert(6, ("action_not_allowed", values.not_allowed(self.problem.actions.k)))
@@ -180,7 +184,7 @@ class Query:
         if self.problem.horizon is not None:
             faults.append(("horizon", f"t >= {self.problem.horizon}"))
         blind = "t = n - 1"
-        if self._may_close:
+        if self.may_close:
             blind += " OR (next_closing AND next_null_state)"
         faults.append(("final_state_missing", f"(ends AND NOT ends_well AND ({blind}))"))
         return [(reason, f"({condition})") for reason, condition in faults]
@@ -200,9 +204,6 @@ class Query:
         """The columns of the dataset, in order."""
         p, r = self.problem, self.rules
         low, high = p.reward_range
-        total = "reward"
-        if self._may_close and r.lost_reward == "add":
-            total = "reward + CASE WHEN next_closing THEN COALESCE(next_reward, 0e0) ELSE 0e0 END"
         first, *more = action_columns(p)
         action = [f"CASE WHEN {sane} THEN {quoted(first)} END AS {quoted(first)}", *map(quoted, more)]
         k, chosen = p.actions.k, []
@@ -212,7 +213,7 @@ class Query:
         if self._propensity[1] is not None:
             each = ", ".join(f"propensity_{i}" for i in range(k))
             chosen.append(f"CASE WHEN propensity_0 IS NOT NULL THEN [{each}] END AS propensities")
-        clamped = f"GREATEST({number(low)}, LEAST({number(high)}, {total})) AS reward"
+        clamped = f"GREATEST({number(low)}, LEAST({number(high)}, total)) AS reward"
         ends = ["ends_well AS terminated", "(ends AND NOT ends_well) AS truncated"]
         if r.discount_per != "step":
             ends.append(f"{self._span()} AS span")
@@ -231,7 +232,7 @@ class Query:
     def _plain_columns(self) -> list[str]:
         p = self.problem
         outcomes = [f"outcome.{name}" for name in p.outcome_names]
-        return ["episode_id", "t", "sequence", "time", *action_columns(p), "propensity", "reward", *outcomes, "bad"]
+        return ["episode_id", "t", "sequence", "time", *action_columns(p), "propensity", "total", *outcomes, "bad"]
 
     def _span(self) -> str:
         """The exponent of γ from a step to the next one; 1 where none follows."""
@@ -251,14 +252,14 @@ class Query:
         return "" if limit is None else f" AND sequence - first_sequence <= {limit}"
 
     @property
-    def _may_close(self) -> bool:
+    def may_close(self) -> bool:
         """Whether some last row may be no step."""
         return self.table.closing or self.rules.terminal != "keep"
 
     @property
     def _looks_ahead(self) -> bool:
         """Whether a truncated episode can have a state that follows its last step."""
-        return self._may_close or self.rules.within is not None
+        return self.may_close or self.rules.within is not None
 
     @cached_property
     def _flags(self) -> tuple[str, ...]:

@@ -1,0 +1,230 @@
+"""A decision table → a dataset artifact, or a table of transitions: the one text, run by DuckDB."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as replaced
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as parquet
+
+from understudy import __version__
+from understudy.core.errors import ConfigError, DataError
+from understudy.core.manifest import Manifest
+from understudy.core.problem import Problem
+from understudy.data.artifact import write_artifact
+from understudy.data.dataset import ParquetDataset
+from understudy.data.log import PROBLEM, database, scratch, text
+from understudy.data.parquet import STEPS
+from understudy.data.schema import action_columns, quoted
+from understudy.data.sources import Source, resolve
+from understudy.data.timeline.faults import fault_error
+from understudy.data.timeline.filters import Input
+from understudy.data.timeline.rules import Rules
+from understudy.data.timeline.source import VIEW, Look, look, open_table, readable
+from understudy.data.timeline.sql import Query
+from understudy.data.timeline.verdicts import check_lost, check_order, check_validation, longest
+
+PARQUET = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
+QUARANTINED, TEXT, NOTES = "quarantined.parquet", "timeline.sql", "timeline.json"
+
+
+def timeline(
+    source: Any,
+    *,
+    problem: Problem,
+    to: str | Path | None = None,
+    rules: Rules | None = None,
+    percentile: float | None = None,
+    columns: Mapping[str, str] | None = None,
+    validate: Sequence[str] = (),
+    replace: bool = False,
+) -> ParquetDataset:
+    """Sort a decision table into episodes and write a dataset artifact.
+
+    Args:
+        source: paths, patterns, folders, pandas DataFrames or Arrow tables, or a list of these; one row per decision.
+        problem: what a valid row is; its ``reward`` is computed from the table's outcomes.
+        to: folder of the artifact; None makes one that lives as long as the process.
+        rules: choices where a log leaves one; see ``Rules``.
+        percentile: leave out episodes longer than this share of them, such as .95.
+        columns: role, feature or outcome → column, where the names are not the usual ones.
+        validate: SQL queries with ``{input}`` and ``{output}`` that must each give one row, all of it true.
+        replace: put the dataset in the place of another one.
+
+    Returns:
+        The dataset. Its counts reconcile: rows = steps + closing + beyond + outside + too_long + null_states +
+        repeated + quarantined.
+
+    Raises:
+        DataError: rows break a rule, with their number and the first of them. Nothing is written then.
+    """
+    sources, rules = resolve(source), rules or Rules()
+    folder = scratch("data") if to is None else Path(to)
+    config = recipe(sources, rules, percentile, columns, validate)
+    manifest = Manifest(kind="dataset", problem_hash=problem.hash, config=config, code_version=__version__)
+    asked = Asked(sources, rules, percentile, dict(columns or {}), tuple(validate))
+    made = write_artifact(folder, manifest, lambda part: _fill(part, problem, asked), replace=replace)
+    return ParquetDataset(folder, made)
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What the caller gave."""
+
+    sources: list[Source]
+    rules: Rules
+    percentile: float | None
+    columns: dict[str, str]
+    validate: tuple[str, ...]
+
+
+def recipe(
+    sources: list[Source], rules: Rules, percentile: float | None, columns: Mapping[str, str] | None,
+    validate: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
+    """What the result depends on, for the manifest. The order of files does not matter, nor do their names."""
+    return {
+        "sources": sorted(source.sha256 for source in sources), "rules": rules.config, "percentile": percentile,
+        "roles": dict(sorted((columns or {}).items())), "validate": list(validate),
+    }  # fmt: skip
+
+
+def _fill(folder: Path, problem: Problem, asked: Asked) -> dict[str, int]:
+    (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(problem)) + b"\n")
+    sql = database(folder)
+    try:
+        query, counts, notes = prepare(sql, problem, asked)
+        with readable(asked.sources):
+            steps = copy(sql, query.steps(), folder / STEPS)
+        _refuse_faults(sql, query, folder / STEPS, steps)
+        if query.rules.faulty == "aside":
+            counts["quarantined"] = copy(sql, query.faulty(), folder / QUARANTINED)
+        if not steps:
+            raise _nothing_left(counts)
+        counts |= _about(sql, folder / STEPS)
+        check_validation(sql, asked.validate, f"read_parquet('{text(folder / STEPS)}')")
+    finally:
+        sql.close()
+        shutil.rmtree(folder / "spill", ignore_errors=True)
+    (folder / TEXT).write_text(query.steps() + "\n")
+    (folder / NOTES).write_bytes(msgspec.json.encode(notes) + b"\n")
+    left = ("closing", "outside", "too_long", "null_states", "repeated", "quarantined")
+    counts["beyond"] = counts["rows"] - steps - sum(counts.get(name, 0) for name in left)
+    return {name: int(n) for name, n in sorted(counts.items())}
+
+
+def prepare(sql: Any, problem: Problem, asked: Asked) -> tuple[Query, dict[str, int], dict[str, float]]:
+    """The query with everything that the data decide, what was counted on the way, and sums of rewards left out."""
+    rules, notes = asked.rules, {}
+    table = open_table(sql, asked.sources, problem, asked.columns)
+    check_order(rules, table)
+    seen = look(sql, table)
+    counts = {"rows": seen.rows, "shuffled": seen.backwards}
+    of = Input(replaced(table, closing=seen.no_action > 0), rules, problem, VIEW)
+    if asked.percentile is not None:
+        most, gone = longest(sql, of, asked.percentile)
+        rules, counts["too_long"] = replaced(rules, longest=most), gone
+        of = replaced(of, rules=rules)
+    counts |= _vanished(sql, of, seen, counts.get("too_long", 0), notes)
+    query = Query(problem, of.table, rules, VIEW)
+    if rules.duplicates != "refuse":
+        counts["repeated"] = _repeated(sql, of)
+    if query.may_close:
+        counts |= check_lost(sql, query, notes)
+    return query, counts, notes
+
+
+def _vanished(sql: Any, of: Input, seen: Look, too_long: int, notes: dict[str, float]) -> dict[str, int]:
+    """Rows that vanish before neighbors are looked up, and what that does to episodes."""
+    counts: dict[str, int] = {}
+    if of.rules.null_states == "drop":
+        counts["null_states"], counts["null_state_rewards"], total = sql.execute(of.dropped()).fetchall()[0]
+        notes["null_state_rewards"] = float(total or 0.0)
+    if of.rules.ds != (None, None):
+        inside = sql.execute(f"SELECT count(*) FROM {VIEW}{of.where()}").fetchall()[0][0]
+        counts["outside"] = seen.rows - inside - counts.get("null_states", 0) - too_long
+        if not inside:
+            raise DataError(
+                f"none of {seen.rows:,} rows lies in ds from {of.rules.ds[0]} to {of.rules.ds[1]}",
+                f"The table's own run from {_ds(sql, of, 'min')} to {_ds(sql, of, 'max')}.", field="ds",
+            )  # fmt: skip
+        counts["joined_across"], counts["cut_short"] = sql.execute(of.gaps()).fetchall()[0]
+    return counts
+
+
+def _ds(sql: Any, of: Input, which: str) -> str:
+    return sql.execute(f"SELECT {which}({quoted(of.table.roles['ds'])}) FROM {VIEW}").fetchall()[0][0]
+
+
+def _repeated(sql: Any, of: Input) -> int:
+    """How many rows are copies; DataError where ``identical`` was promised and some differ."""
+    if of.rules.duplicates == "identical":
+        found = sql.execute(of.disputed()).fetchall()
+        if found:
+            raise DataError(
+                f"{len(found):,} keys have rows that differ; first: episode {found[0][0]!r}, sequence {found[0][1]} "
+                f"({found[0][2]} rows)",
+                "Which of them happened cannot be told.",
+                "Correct the table, or keep one by time with: --duplicates first or last.",
+                field="duplicates",
+            )
+    each = f"SELECT count(*) - 1 AS more FROM {VIEW}{of.where()} GROUP BY {of.episode}, {of.sequence}"
+    return sql.execute(f"SELECT coalesce(sum(more), 0)::BIGINT FROM ({each})").fetchall()[0][0]
+
+
+def copy(sql: Any, query: str, path: Path) -> int:
+    return sql.execute(f"COPY ({query}) TO '{text(path)}' {PARQUET}").fetchall()[0][0]
+
+
+def _refuse_faults(sql: Any, query: Query, path: Path, steps: int) -> None:
+    """A faulty row has no action, so the footer tells in no time whether there is any."""
+    with parquet.ParquetFile(path) as file:
+        leaf = file.schema_arrow.names.index(action_columns(query.problem)[0])
+        name = file.schema_arrow.names[leaf]
+        place = next(j for j in range(file.metadata.num_columns) if file.schema.column(j).path == name)
+        groups = [file.metadata.row_group(i).column(place).statistics for i in range(file.metadata.num_row_groups)]
+    if not sum(group.null_count for group in groups):
+        return
+    sql.execute(f"CREATE TEMP TABLE faulty AS {query.faulty()}")
+    raise fault_error(sql, "faulty", steps, query.problem)
+
+
+def _about(sql: Any, path: Path) -> dict[str, int]:
+    """Figures that a dataset is asked for before it is read."""
+    names = parquet.read_schema(path).names
+    asked = {
+        "steps": "count(*)", "terminated": "count_if(terminated)", "truncated": "count_if(truncated)",
+        "with_propensity": "count(propensity)", "one_step_episodes": "count_if(t = 0 AND (terminated OR truncated))",
+    }  # fmt: skip
+    asked |= {f"with_{name}": f"count({name})" for name in ("allowed", "propensities") if name in names}
+    found = sql.execute(f"SELECT {', '.join(asked.values())} FROM '{text(path)}'").fetchall()[0]
+    counts = dict(zip(asked, found))
+    return counts | {"episodes": counts["terminated"] + counts["truncated"]}
+
+
+def _nothing_left(counts: dict[str, int]) -> DataError:
+    reasons = ", ".join(f"{name} {n:,}" for name, n in counts.items() if n and name not in ("rows", "shuffled"))
+    return DataError(
+        f"none of {counts['rows']:,} rows is a step that may be used: {reasons or 'none has an action'}",
+        "There is nothing to learn or estimate from.",
+        "Look at the rules that leave rows out.",
+    )
+
+
+def print_sql(source: Any, problem: Problem, rules: Rules, columns: Mapping[str, str] | None, dialect: str) -> str:
+    """The text of the steps for another engine. A percentile must have been turned into a length before."""
+    from understudy.data.timeline.dialect import translate
+
+    if rules.faulty == "aside":
+        raise ConfigError("the text of --faulty aside is two: print it with refuse", field="faulty")
+    folder = scratch("look")
+    folder.mkdir()
+    sql = database(folder)
+    try:
+        table = open_table(sql, resolve(source), problem, dict(columns or {}))
+    finally:
+        sql.close()
+    return translate(Query(problem, table, rules, VIEW).steps(), dialect)

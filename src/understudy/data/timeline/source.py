@@ -1,0 +1,154 @@
+"""Files and tables → one DuckDB view ``decisions`` whose columns are scalars, lists and maps, and its ``Table``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from understudy.core.errors import DataError
+from understudy.core.problem import Problem
+from understudy.data.log import text
+from understudy.data.schema import quoted
+from understudy.data.sources import Source
+from understudy.data.timeline import values
+from understudy.data.timeline.table import ROLES, WHOLE, Table, assign, map_types
+
+VIEW = "decisions"
+_STRUCT = re.compile(r"STRUCT\((.*)\)$")
+_FIXED = re.compile(r"^(.*)\[\d+\]$")
+# Lists and maps as CSV can hold them: JSON text, or what NumPy prints.
+_WRITTEN = {"allowed": "VARCHAR[]", "mask": "BIGINT[]", "propensities": "DOUBLE[]"}
+_NUMPY = r"regexp_replace({}, 'np\.\w+\(([^)]*)\)', '\1', 'g')"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one pass over the keys showed."""
+
+    rows: int
+    no_action: int  # rows without an action
+    backwards: int  # rows that stand after a later row of their episode
+
+
+def open_table(sql: Any, sources: list[Source], problem: Problem | None, given: Mapping[str, str]) -> Table:
+    """Make the view and say which column plays which role.
+
+    Raises:
+        DataError: a file cannot be read. ConfigError: a column is missing.
+    """
+    with readable(sources):
+        sql.execute(f"CREATE OR REPLACE VIEW given AS {_union(sql, sources)}")
+        types = describe(sql, "given")
+        roles = {role: given.get(role) or next((n for n in names if n in types), "") for role, names in ROLES.items()}
+        chosen = ", ".join(_tidy(sql, types, {column: role for role, column in roles.items()}, problem))
+        sql.execute(f"CREATE OR REPLACE VIEW {VIEW} AS SELECT {chosen} FROM given")
+        table = assign(describe(sql, VIEW), problem, given)
+        if problem is not None and not problem.actions.discrete and map_types(table.type("action")):
+            column = quoted(table.roles["action"])
+            keys = sql.execute(f"SELECT DISTINCT unnest(map_keys({column})) AS k FROM {VIEW} ORDER BY k").fetchall()
+            table = replace(table, action_keys=tuple(str(key) for (key,) in keys))
+    return table
+
+
+def look(sql: Any, table: Table, where: str = "") -> Look:
+    """Count rows, rows without an action, and rows out of order; the latter as they stand in the files."""
+    episode, sequence = values.texted(table, "episode"), values.sequence(table)
+    back = f"{episode} = LAG({episode}) OVER () AND {sequence} < LAG({sequence}) OVER ()"
+    keys = f"SELECT {values.no_action(table)} AS closes, {back} AS back FROM {VIEW}{where}"
+    return Look(*sql.execute(f"SELECT count(*), count_if(closes), count_if(back) FROM ({keys})").fetchall()[0])
+
+
+def describe(sql: Any, relation: str) -> dict[str, str]:
+    return {name: str(kind) for name, kind, *_ in sql.execute(f"DESCRIBE {relation}").fetchall()}
+
+
+@contextmanager
+def readable(sources: list[Source]) -> Iterator[None]:
+    """The engine's own errors about what it reads, as ours."""
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.IOException, duckdb.BinderException) as e:
+        raise DataError(
+            f"{sources[0].name if len(sources) == 1 else f'the {len(sources)} files'} cannot be read as a table of "
+            f"decisions: {str(e).splitlines()[0]}",
+            "Which rows are missing could not be told.",
+            "Correct the column or the file; nothing was written.",
+        ) from e
+
+
+def _union(sql: Any, sources: list[Source]) -> str:
+    parts, files = [], {"parquet": [], "csv": [], "jsonl": []}
+    for source in sources:
+        if isinstance(source.table, dict):
+            raise DataError(
+                "a column of the table mixes types", "An id or a number must be one thing.", "Give it one type."
+            )
+        if source.table is not None:
+            sql.register(f"table_{len(parts)}", source.table)
+            parts.append(f"SELECT * FROM table_{len(parts)}")
+        else:
+            files[source.format].append(f"'{text(source.path)}'")
+    if files["parquet"]:
+        parts.append(f"SELECT * FROM read_parquet([{', '.join(files['parquet'])}], union_by_name = true)")
+    if files["csv"]:
+        parts.append(f"SELECT * FROM read_csv([{', '.join(files['csv'])}], union_by_name = true, sample_size = -1)")
+    if files["jsonl"]:
+        parts.append(_lines(sql, f"[{', '.join(files['jsonl'])}]"))
+    return " UNION ALL BY NAME ".join(parts)
+
+
+def _lines(sql: Any, paths: str) -> str:
+    """JSON lines. Objects of numbers become maps, so that a key that is rare is no column of its own."""
+    plain = f"read_json({paths}, format = 'newline_delimited', union_by_name = true, sample_size = -1)"
+    types = describe(sql, f"SELECT * FROM {plain}")
+    changed = {}
+    for name, kind in types.items():
+        fields = struct_fields(sql, kind)
+        if fields and all(each in WHOLE | {"DOUBLE", "FLOAT", "HUGEINT"} for each in fields.values()):
+            changed[name] = "MAP(BIGINT, DOUBLE)" if all(map(str.isdigit, fields)) else "MAP(VARCHAR, DOUBLE)"
+    if not changed:
+        return f"SELECT * FROM {plain}"
+    said = ", ".join(f"'{text(name)}': '{text(changed.get(name, kind))}'" for name, kind in types.items())
+    return f"SELECT * FROM read_json({paths}, format = 'newline_delimited', columns = {{{said}}})"
+
+
+def struct_fields(sql: Any, kind: str) -> dict[str, str]:
+    """Fields of a struct type with their types; empty for any other type."""
+    if not _STRUCT.match(kind):
+        return {}
+    return {
+        name: str(each) for name, each in sql.execute(f"SELECT CAST(NULL AS {kind}) AS s").description[0][1].children
+    }
+
+
+def _tidy(sql: Any, types: Mapping[str, str], roles: Mapping[str, str], problem: Problem | None) -> Iterator[str]:
+    """One expression per column, in types that every engine has."""
+    for name, kind in types.items():
+        column, role = quoted(name), roles.get(name, "")
+        fields = struct_fields(sql, kind)
+        if fields:
+            prefix = {"state": "context", "metrics": "outcome"}.get(role, name)
+            yield from (f"{column}.{quoted(each)} AS {quoted(f'{prefix}.{each}')}" for each in fields)
+            continue
+        yield f"{_plainly(column, kind, role, problem)} AS {column}"
+
+
+def _plainly(column: str, kind: str, role: str, problem: Problem | None) -> str:
+    if kind in ("VARCHAR", "JSON") and role in _WRITTEN:
+        return f"CAST({_NUMPY.format(f'CAST({column} AS VARCHAR)')} AS {_WRITTEN[role]})"
+    if kind in ("VARCHAR", "JSON") and role in ("state", "metrics"):
+        return f"CAST(CAST({column} AS JSON) AS MAP(VARCHAR, DOUBLE))"
+    if kind in ("VARCHAR", "JSON") and role == "action" and problem is not None and not problem.actions.discrete:
+        return f"CAST({_NUMPY.format(f'CAST({column} AS VARCHAR)')} AS DOUBLE[])"
+    if fixed := _FIXED.match(kind):
+        return f"CAST({column} AS {fixed[1]}[])"
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return f"make_timestamp(epoch_us({column}))"
+    if kind == "JSON" or kind.startswith("ENUM") or kind == "UUID":
+        return f"CAST({column} AS VARCHAR)"
+    return f"CAST({column} AS BIGINT)" if kind in ("HUGEINT", "UHUGEINT") else column
