@@ -21,7 +21,7 @@ class Evidence:
     q: np.ndarray | None = None  # f64[n] Q̂(x, a), out-of-fold by unit
     v: np.ndarray | None = None  # f64[n] Σ_a π(a|x) Q̂(x, a), from the same fold
     match: np.ndarray | None = None  # bool[n] the logged action is a most probable one of the target
-    density_ratio: np.ndarray | None = None  # f64[n] discounted visits of the target ÷ visits of the log
+    density_ratio: np.ndarray | None = None  # f64[n] ω(x): discounted visits of the target ÷ visits of the log
     horizon: int | None = None  # T of terms that have a column per step; None = the longest episode here
     v_end: np.ndarray | None = None  # f64[m] V̂ after the last step: 0 where the world ended, V̂(final_context) if cut
 

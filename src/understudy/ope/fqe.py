@@ -19,7 +19,7 @@ from understudy.ope.crossfit import CrossFit, folds_of
 from understudy.ope.following import Following, clocked, ended, following, next_probs, tell_time, with_clock
 from understudy.ops import returns
 
-ROUNDS = 50  # backups of a regressor that has no closed form
+ROUNDS = 10  # backups of a regressor that has no closed form; they start from the closed form of the linear one
 SMALL = 256  # inputs × actions up to which "ridge" reads products of features too
 TABULAR = "tabular"
 
@@ -63,8 +63,8 @@ def fit_q(
 
     ``"tabular"``: a table over contexts of categories and booleans, exact for the log's own frequencies.
     ``"ridge"``, or a Ridge: its fixed point in closed form (LSTD-Q); by name it is the table where there can be one,
-    and reads products of features where they are few. Any other regressor: ``ROUNDS`` backups, or as many as reach
-    the horizon or γ^rounds < 1 %.
+    and reads products of features where they are few. Any other regressor: ``ROUNDS`` backups, from the closed
+    form of the linear one on (or from the table).
     Where episodes reach the horizon, the step of the episode is one more feature: values then depend on it.
 
     Args:
@@ -145,7 +145,8 @@ def _fitted(q: str | Regressor, chain: _Chain, fold: np.ndarray, folds: int, see
     if isinstance(regressor, Ridge):
         small = isinstance(q, str) and _products(chain) * k <= SMALL
         return _linear(Ridge(quadratic=True) if small else regressor, chain, fold, folds)
-    return [_backups(regressor, chain, fold != j, seed) for j in range(folds)]
+    start = _linear(Ridge(), chain, fold, folds) if table is None else _tables(table, chain, fold, folds)
+    return [_backups(regressor, start[j], chain, fold != j, seed) for j in range(folds)]
 
 
 def _products(chain: _Chain) -> int:
@@ -204,27 +205,16 @@ def _without_each(part: Callable[[np.ndarray], lstd.System], fold: np.ndarray, f
     return rest
 
 
-def _backups(regressor: Regressor, chain: _Chain, keep: np.ndarray, seed: int) -> ValueModel:
-    """Regress r + γ^{span} Σ_a' π(a'|x') Q̂(x', a') on (x, a), again and again."""
+def _backups(regressor: Regressor, model: Any, chain: _Chain, keep: np.ndarray, seed: int) -> ValueModel:
+    """Regress r + γ^{span} Σ_a' π(a'|x') Q̂(x', a') on (x, a), again and again; once where nothing follows."""
     steps, there = chain.steps, chain.after.context[keep]
-    own = steps.episodes(keep[steps.starts[:-1]])
-    shares, reward = chain.shares[keep], own.reward
-    model = regressor.fit(own, chain.problem, seed=seed)
-    for _ in range(_rounds(chain) - 1):
-        aim = reward + (shares * model.values(there)).sum(1)
+    own, shares = steps.episodes(keep[steps.starts[:-1]]), chain.shares[keep]
+    low, high = _bounds(chain.problem, steps)
+    reward = own.reward
+    for _ in range(ROUNDS if (shares > 0).any() else 1):
+        aim = reward + (shares * np.clip(model.values(there), low, high)).sum(1)
         model = regressor.fit(own.with_(reward=aim), chain.problem, seed=seed)
     return model
-
-
-def _rounds(chain: _Chain) -> int:
-    most = returns.longest(chain.steps.starts)
-    gamma = chain.problem.discount
-    if not (chain.after.discount > 0).any():
-        return 1
-    if (chain.after.next_row == np.arange(chain.steps.n))[chain.after.discount > 0].any() or gamma < 1:
-        enough = ROUNDS if gamma == 1 else int(np.ceil(np.log(0.01) / np.log(max(gamma, 1e-9))))
-        most = enough if chain.problem.horizon is None else min(most, enough)
-    return int(np.clip(most, 1, ROUNDS))
 
 
 def _bounds(problem: Problem, sample: Steps) -> tuple[float, float]:

@@ -63,6 +63,24 @@ def beyond(e: Evidence) -> np.ndarray | None:
     return _once(e, "beyond", make)
 
 
+def beginning(e: Evidence) -> np.ndarray:
+    """v̂ at the first step of each episode. → f64[m]."""
+    _, v = model(e)
+    return _once(e, "beginning", lambda: v[e.steps.starts[:-1]])
+
+
+def visits(e: Evidence) -> np.ndarray:
+    """ω(x_t) of each row: discounted visits of the target ÷ visits of the log. → f64[n]."""
+    if e.density_ratio is None:
+        raise EvidenceError("this estimator needs visit ratios, and the evidence has none", field="density_ratio")
+    return e.density_ratio
+
+
+def visit(e: Evidence) -> np.ndarray:
+    """ω(x_t) ρ_t of each row. → f64[n]."""
+    return _once(e, "visit", lambda: visits(e) * e.ratio)
+
+
 def model(e: Evidence) -> tuple[np.ndarray, np.ndarray]:
     """(q̂, v̂) of each row. Raises: EvidenceError if the evidence has none."""
     if e.q is None or e.v is None:
@@ -119,7 +137,7 @@ def rests_on(e: Evidence, kind: str) -> np.ndarray:
     if kind == "step":
         return e.ratio
     if kind == "visit":
-        return e.ratio if e.density_ratio is None else e.ratio * e.density_ratio
+        return visit(e)
     if kind == "decision":
         return weight(e)
     return np.repeat(final(e), returns.lengths(e.steps.starts))
@@ -171,5 +189,7 @@ _ROW = (
 
 def _once(e: Evidence, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
     if name not in e.shared:
+        if e.horizon is not None and (most := returns.longest(e.steps.starts)) > e.horizon:
+            raise too_long(most, e.horizon)
         e.shared[name] = make()
     return e.shared[name]

@@ -20,6 +20,7 @@ from understudy.ope.propensity import EstimatedPropensities, fit_propensities
 from understudy.ope.segments import By, Segments, segments
 from understudy.ope.survey import Survey, survey
 from understudy.ope.tally import Plan
+from understudy.ope.visits import VisitRatio, fit_visits
 from understudy.ops import returns
 
 
@@ -43,6 +44,7 @@ class Work:
     problem: Problem
     rewards: CrossFit | None = None  # of a bandit: one q̂ for all targets
     values: Mapping[str, FittedQ] = field(default_factory=dict)  # of episodes: Q̂ of each target
+    visits: Mapping[str, VisitRatio] = field(default_factory=dict)  # ω of each target
     behavior: EstimatedPropensities | None = None
     slices: Segments | None = None
 
@@ -59,7 +61,7 @@ def prepare(data: LoggedDataset, plan: Plan, setup: Setup) -> Work:
     model = _model(plan, setup)
     fits = model is not None and not hasattr(model, "values")
     episodes = not problem.bandit or setup.q == TABULAR
-    whole = fits or setup.by is not None or setup.propensity == "estimate"
+    whole = fits or _learns_visits(plan) or setup.by is not None or setup.propensity == "estimate"
     sample = sample_of(data) if whole else next(iter(data.scan()), None)
     if sample is None or sample.n == 0:
         raise _empty()
@@ -73,7 +75,7 @@ def prepare(data: LoggedDataset, plan: Plan, setup: Setup) -> Work:
     slices = None if setup.by is None else segments(setup.by, problem, sample)
     plan = replace(plan, segments=() if slices is None else slices.labels, notes=tuple(notes))
     plan = _looked(plan, problem, sample, looked, setup.normalize)
-    work = Work(plan, problem, behavior=behavior, slices=slices)
+    work = Work(plan, problem, behavior=behavior, slices=slices, visits=_visits(sample, problem, plan, setup))
     if model is None:
         return work
     if not episodes:
@@ -124,7 +126,8 @@ def weighed(
             e = e if own is None else replace(e, v_end=own.end(steps, policy))
         else:
             e = densities(steps, policy.prob(steps.context, steps.action, steps.allowed), discount)
-        evidence[name] = replace(e, horizon=work.plan.horizon)
+        omega = e.density_ratio if name not in work.visits else work.visits[name](steps)
+        evidence[name] = replace(e, horizon=work.plan.horizon, density_ratio=omega)
         probs.append(pi)
     return evidence, probs
 
@@ -155,6 +158,21 @@ def _values(sample: Steps, problem: Problem, plan: Plan, setup: Setup) -> dict[s
         else:
             fitted[name] = fit_q(sample, problem, policy, setup.q, folds=setup.folds, seed=plan.seed)  # type: ignore[arg-type]
     return fitted
+
+
+def _learns_visits(plan: Plan) -> bool:
+    return any("density_ratio" in estimator.needs for _, estimator in plan.estimators)
+
+
+def _visits(sample: Steps, problem: Problem, plan: Plan, setup: Setup) -> dict[str, VisitRatio]:
+    """ω of every target that is not the log itself, where some estimator needs it."""
+    if not _learns_visits(plan):
+        return {}
+    if sample.propensity is None:
+        raise EvidenceError("visit ratios need propensities, and the log has none", field="propensity")
+    policies = {name: policy for name in plan.targets if (policy := setup.targets.get(name)) is not None}
+    fit = {"folds": setup.folds, "seed": plan.seed}
+    return {name: fit_visits(sample, problem, policy, **fit) for name, policy in policies.items()}
 
 
 def _empty() -> EvidenceError:

@@ -19,5 +19,8 @@ ESTIMATORS = {
     "sdr": "understudy.ope.estimators.sdr:SDR",
     "wdr": "understudy.ope.estimators.wdr:WDR",
     "fqe": "understudy.ope.estimators.fqe:FQE",
+    "magic": "understudy.ope.estimators.magic:MAGIC",
+    "mis": "understudy.ope.estimators.mis:MIS",
+    "snmis": "understudy.ope.estimators.snmis:SelfNormalizedMIS",
     "replay": "understudy.ope.estimators.replay:Replay",
 }

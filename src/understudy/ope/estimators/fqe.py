@@ -26,7 +26,7 @@ class FQE:
     notes: ClassVar[tuple[str, ...]] = ("the interval holds neither the bias nor the training noise of the model",)
 
     def terms(self, e: Evidence) -> np.ndarray:
-        return column(seq.model(e)[1][e.steps.starts[:-1]])
+        return column(seq.beginning(e))
 
     def value(self, mean: np.ndarray) -> np.ndarray:
         return mean[..., 0]
