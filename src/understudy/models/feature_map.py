@@ -57,7 +57,7 @@ class FeatureMap:
         try:
             if self.quadratic:
                 raise ValueError("products have no inverse")
-            found = [invert(column, inputs[:, j]) for j, column in enumerate(self._ordered)]
+            found = [invert(column, inputs[:, j]) for j, column in enumerate(self.ordered)]
         except ValueError as error:
             raise ConfigError(f"this feature map cannot be inverted: {error}") from error
         return np.stack(found, axis=1) if found else np.zeros((len(inputs), 0))
@@ -71,7 +71,7 @@ class FeatureMap:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """A name per model input, in their order."""
-        found = [name for column in self._ordered for name in column.names]
+        found = [name for column in self.ordered for name in column.names]
         if self.quadratic:
             found += [f"{found[i]}·{found[j]}" for i, j in zip(*self._pairs)]
         return tuple(found)
@@ -81,7 +81,7 @@ class FeatureMap:
         return np.triu_indices(sum(column.width for column in self.columns))
 
     @cached_property
-    def _ordered(self) -> list[FittedFeature]:
+    def ordered(self) -> list[FittedFeature]:
         """The columns kind by kind, in the order in which kinds first appear: the order of the inputs."""
         kinds = dict.fromkeys(column.kind for column in self.columns)
         return [column for kind in kinds for column in self.columns if column.kind == kind]
@@ -90,7 +90,7 @@ class FeatureMap:
     def _plan(self) -> list[tuple[np.ndarray, Formula]]:
         """Per kind, the raw columns it reads and its formula: a row costs a handful of NumPy calls whatever d is."""
         plan = []
-        for _, group in groupby(self._ordered, lambda column: column.kind):
+        for _, group in groupby(self.ordered, lambda column: column.kind):
             own = list(group)
             sources = np.repeat([column.source for column in own], [column.width for column in own])
             plan.append((sources, formula(own[0].kind, own)))

@@ -6,12 +6,13 @@ plain floats where they round as NumPy does: + − × / and comparisons, but nei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 from understudy.core.protocols import DiscretePolicy, ValueModel
-from understudy.models.feature_map import FeatureMap, FittedFeature
+from understudy.models.feature_map import FeatureMap
+from understudy.models.features.row import EXACT, row_inputs
 from understudy.models.policies import Explore, Fixed, Mixture, Uniform
 from understudy.models.ridge import LinearModel
 
@@ -19,7 +20,6 @@ RowProbs = Callable[[np.ndarray, np.ndarray | None], list[float]]
 Row = Callable[[np.ndarray], np.ndarray]
 _F32, _F64 = np.float32, np.float64
 Rule = Callable[[list[float], list[bool] | None], list[float]]
-_EXACT = {"number", "boolean", "category", "missing"}  # kinds that plain floats compute as NumPy does
 _FEW = 1 << 16  # coefficients whose products take well under a millisecond
 
 
@@ -149,23 +149,12 @@ def _row_values(model: ValueModel) -> Row:
 def _row_inputs(features: FeatureMap) -> Row:
     """f32[1, d] → f64[d′], exactly ``features(context)[0].astype(np.float64)``."""
     kinds = {column.kind for column in features.columns}
-    if features.quadratic or not features.columns or not kinds <= _EXACT:
+    if features.quadratic or not features.columns or not kinds <= EXACT:
         return lambda context: features(context)[0].astype(np.float64)
     if kinds == {"number"}:
         return _numbers(features)
-    steps = [
-        column
-        for kind in dict.fromkeys(c.kind for c in features.columns)
-        for column in features.columns
-        if column.kind == kind
-    ]
-
-    def inputs(context: np.ndarray) -> np.ndarray:
-        raw = context[0].tolist()
-        made = [z for column in steps for z in _input(column, raw[column.source])]
-        return np.array(made, np.float32).astype(np.float64)
-
-    return inputs
+    inputs = row_inputs(features.ordered)
+    return lambda context: inputs(context).astype(_F64)
 
 
 def _numbers(features: FeatureMap) -> Row:
@@ -187,17 +176,3 @@ def _numbers(features: FeatureMap) -> Row:
         return features(context)[0].astype(np.float64)
 
     return inputs
-
-
-def _input(column: FittedFeature, x: float) -> Iterator[float]:
-    """The model inputs of one raw value, as ``FeatureMap`` makes them."""
-    if column.kind == "category":
-        for code in range(column.values):
-            yield 1.0 if x == code else 0.0
-    elif column.kind == "missing":
-        yield 1.0 if x != x else 0.0
-    elif column.kind == "boolean":
-        yield 0.5 if x != x else min(max(x, 0.0), 1.0)
-    else:
-        z = (x - column.location) / column.scale
-        yield 0.0 if z != z else min(max(z, -column.limit), column.limit)

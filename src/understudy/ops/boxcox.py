@@ -7,7 +7,7 @@ import numpy as np
 # Sums are ``.sum()`` of products and not ``@``: BLAS would wake threads for them. Rooms are reused: a page fault costs
 # more than a logarithm.
 _THIN = 4_096  # values that place the optimum, before all of them pin it down
-_ZERO = 1e-200  # stands for λ = 0: expm1(λ ln x) / λ is ln x to the last bit, at infinity too
+NO_POWER = 1e-200  # stands for λ = 0: expm1(λ ln x) / λ is ln x to the last bit, at infinity too
 
 
 def boxcox(x: np.ndarray, power: np.ndarray | float) -> np.ndarray:
@@ -15,14 +15,14 @@ def boxcox(x: np.ndarray, power: np.ndarray | float) -> np.ndarray:
 
     Source: Box & Cox 1964, equation 1; computed as expm1(λ ln x) / λ, which keeps its digits near λ = 0.
     """
-    power = np.where(np.abs(power) < _ZERO, _ZERO, power)
+    power = np.where(np.abs(power) < NO_POWER, NO_POWER, power)
     with np.errstate(over="ignore", divide="ignore"):
         return np.expm1(power * np.log(x)) / power
 
 
 def inverse_boxcox(y: np.ndarray, power: np.ndarray | float) -> np.ndarray:
     """x = (1 + λ y)^(1/λ), e^y where λ = 0; where no x gives y, the x that comes nearest."""
-    power = np.where(np.abs(power) < _ZERO, _ZERO, power)
+    power = np.where(np.abs(power) < NO_POWER, NO_POWER, power)
     with np.errstate(over="ignore", divide="ignore"):
         return np.exp(np.log1p(np.maximum(power * y, -1.0)) / power)
 
@@ -53,7 +53,7 @@ def _search(log: np.ndarray, tolerance: float) -> float:
     room = np.empty_like(log)
 
     def badness(power: float) -> float:
-        power = power if abs(power) > _ZERO else _ZERO
+        power = power if abs(power) > NO_POWER else NO_POWER
         with np.errstate(over="ignore", invalid="ignore"):
             y = np.expm1(np.multiply(log, power, out=room), out=room)
             y -= y.mean()

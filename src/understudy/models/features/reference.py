@@ -102,6 +102,10 @@ def _id(name: str) -> tuple[int, int, str]:
     return (0, int(name), "") if name.isdecimal() else (1, 0, name)
 
 
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
 def _whole(value: float) -> int | float:
     return int(value) if value == int(value) else value
 
@@ -109,13 +113,12 @@ def _whole(value: float) -> int | float:
 def _column(name: str, figures: Figures, source: int) -> FittedFeature:
     kind = TYPES[figures.feature_type]
     limit = VAST if figures.feature_type in _UNCLAMPED else CLAMP
-    scale = 1.0 if figures.stddev is None else figures.stddev
     fitted: dict[str, Any] = {"low": figures.min_value, "high": figures.max_value}
-    fitted |= {"location": figures.mean or 0.0, "scale": scale}
+    fitted |= {"location": _or(figures.mean, 0.0), "scale": _or(figures.stddev, 1.0)}
     if kind == "boxcox":
         if figures.boxcox_lambda is None:
             raise DataError(f"feature {name!r} of the JSON is BOXCOX and has no boxcox_lambda", field=name)
-        fitted |= {"power": figures.boxcox_lambda, "shift": figures.boxcox_shift or 0.0}
+        fitted |= {"power": figures.boxcox_lambda, "shift": _or(figures.boxcox_shift, 0.0)}
     points = {"enum": figures.possible_values, "quantile": figures.quantiles}.get(kind)
     column = FittedFeature(
         kind=kind, source=source, name=name, limit=limit, points=tuple(map(float, points or ())), **fitted
