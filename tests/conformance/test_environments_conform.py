@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from understudy.core.protocols import View
 from understudy.core.registry import find, table
 from understudy.testing import check_environment
 
@@ -43,3 +45,40 @@ def test_every_knob_of_the_synthetic_bandit_conforms(knobs: dict) -> None:
 def test_noisy_digits_conform() -> None:
     """Flipped rewards stay 0 or 1, and the truth knows of the flips."""
     check_environment(find("envs", "digits")(noise=0.2))
+
+
+@pytest.mark.parametrize("id", ["CartPole-v1", "Pendulum-v1", "FrozenLake-v1"])
+def test_gymnasiums_worlds_conform(id: str) -> None:
+    """Numbers and categories, actions by name and in a box. A short limit, so that it is met."""
+    pytest.importorskip("gymnasium")
+    from understudy.envs.gym import gym
+
+    check_environment(gym(id, steps=25))
+
+
+@pytest.mark.parametrize("name", ["cartpole", "pendulum"])
+def test_time_limits_conform(name: str) -> None:
+    """Two steps, and the limit of CartPole-v1."""
+    for steps in (2, 500):
+        check_environment(find("envs", name)(steps=steps))
+
+
+class _Forgetful:
+    """A pole whose time limit is not begun anew: what the check of endings is there to catch."""
+
+    def __init__(self) -> None:
+        self._pole = find("envs", "cartpole")(steps=30)
+        self.problem = self._pole.problem
+        self.reset, self.step = self._pole.reset, self._pole.step
+
+    def renew(self, ended: np.ndarray) -> View:
+        age = self._pole._age.copy()
+        view = self._pole.renew(ended)
+        self._pole._age = age
+        return view
+
+
+def test_a_world_that_forgets_to_restart_its_clock_does_not_conform() -> None:
+    """Its second episodes are truncated too early."""
+    with pytest.raises(AssertionError, match="truncated after"):
+        check_environment(_Forgetful())
