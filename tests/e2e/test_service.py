@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sqlite3
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -245,6 +247,34 @@ def test_a_clean_end_under_load(tmp_path: Path) -> None:
     assert code == 0 and seconds < 10 and done > 8 and not failures
     files = list(Home(tmp_path).log("production").glob("worker-*.db"))
     assert sqlite3.connect(files[0]).execute("SELECT count(*) FROM events").fetchone()[0] >= done
+
+
+def test_large_bodies_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
+    """Twenty-four batches of 4 MiB that never end: sixteen are held, the rest told when to return; small ones pass."""
+    head = "POST /decide/batch HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {4 << 20}\r\n\r\n"
+    with Running(tmp_path) as running:
+
+        def send(_: int) -> tuple[socket.socket, bytes]:
+            one = socket.create_connection(("127.0.0.1", running.port), timeout=4)
+            with suppress(OSError):  # whoever is refused need not be listened to until the end
+                one.sendall(head.encode() + b" " * ((4 << 20) - 1))
+            try:
+                return one, one.recv(4_096)
+            except OSError:
+                return one, b""
+
+        with ThreadPoolExecutor(24) as pool:
+            sent = [pool.submit(send, i) for i in range(24)]
+            _until(lambda: sum(future.done() for future in sent) >= 8)
+            assert running.ask("POST", "/decide", ASK).status == 200
+            answers = [future.result() for future in sent]
+        told = [answer.lower() for _, answer in answers if answer]
+        assert told and all(b" 503 " in one and b"retry-after: 1" in one for one in told)
+        for one, _ in answers:
+            one.close()
+        batch = json.dumps([ASK]).encode() + b" " * 1_000_000
+        _until(lambda: running.ask("POST", "/decide/batch", batch).status == 200)
 
 
 def test_the_client_is_a_service(service: Running) -> None:

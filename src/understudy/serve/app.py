@@ -37,7 +37,7 @@ class Endpoint:
             worker.board.answered(self._path, 503, perf_counter() - begun)
             await reply(send, worker.busy, last=worker.draining)
             return
-        call = Call(scope, receive, worker.reading)
+        call = Call(scope, receive, worker.reading, worker.room)
         try:
             answer = await self._answer(call)
         except Refusal as refusal:
@@ -51,6 +51,8 @@ class Endpoint:
         except Exception:
             _log.exception("fault", path=self._path, method=scope["method"])
             answer = Answer(refuse(500, "a fault of the service", "Its log on standard error says more.").body, 500)
+        finally:
+            call.let_go()
         worker.board.answered(self._path, answer.status, perf_counter() - begun)
         await reply(send, answer, last=worker.draining)
 

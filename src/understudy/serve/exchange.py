@@ -12,6 +12,7 @@ from understudy.serve.refusal import Refusal, refuse
 
 ONE = 256 * 1024  # bytes of a body with one request
 MANY = 4 * 1024 * 1024  # bytes of a body with a batch
+ROOM = 64 * 1024 * 1024  # bytes of all bodies larger than ONE that a worker holds at a time
 PATIENCE = 10.0  # seconds for a body to arrive
 
 JSON = b"application/json"
@@ -36,6 +37,24 @@ class Answer(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+class Room:
+    """The bytes of large bodies that one worker may hold. Small ones need none: there are never too many of them."""
+
+    __slots__ = ("free",)
+
+    def __init__(self, free: int = ROOM) -> None:
+        self.free = free
+
+    def take(self, size: int) -> None:
+        """Raises: Refusal with 503 if it is not there."""
+        if size > self.free:
+            what = "bodies larger than 256 KiB are being worked on, and there is no room for another"
+            refusal = refuse(503, what, "Ask again in a second, or send a batch in smaller parts.", retry_after=1)
+            refusal.headers += (LAST,)  # what is left of the body is not read
+            raise refusal
+        self.free -= size
+
+
 class Call:
     """A request as far as it has been read: its headers, and who sent it."""
 
@@ -43,18 +62,20 @@ class Call:
         "authorization",
         "caller",
         "content_type",
+        "held",
         "host",
         "length",
         "origin",
         "peer",
         "reading",
         "receive",
+        "room",
         "scope",
         "site",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, reading: Reading) -> None:
-        self.scope, self.receive, self.reading = scope, receive, reading
+    def __init__(self, scope: Scope, receive: Receive, reading: Reading, room: Room) -> None:
+        self.scope, self.receive, self.reading, self.room, self.held = scope, receive, reading, room, 0
         self.authorization = self.content_type = self.length = self.origin = self.host = self.site = b""
         for name, value in scope["headers"]:
             if name == b"authorization":
@@ -72,7 +93,10 @@ class Call:
         self.caller = self.peer = (scope.get("client") or ("",))[0]
 
     async def body(self, limit: int) -> bytes:
-        """The whole body. Raises: Refusal for a wrong type, too many bytes (counted as they come), or too slow."""
+        """The whole body. Raises: Refusal for a wrong type or too many bytes (counted as they come); TimeoutError.
+
+        What it holds of the worker's room is given back by ``let_go``, once the request has been answered.
+        """
         kind = self.content_type
         if kind != JSON and kind.partition(b";")[0].strip().lower() != JSON:
             raise refuse(
@@ -90,8 +114,7 @@ class Call:
             body = message.get("body", b"")
             # The server says that there is more until it is asked in vain; the announced length knows better.
             if not message.get("more_body") or (self.length and len(body) == int(self.length)):
-                if len(body) > limit:
-                    raise _too_large(limit)
+                self._hold(len(body), limit)
                 return body
             return await self._rest(message, limit)
         except asyncio.CancelledError as error:
@@ -102,6 +125,19 @@ class Call:
         finally:
             del self.reading[task]
 
+    def let_go(self) -> None:
+        """Give back the room of the body."""
+        self.room.free += self.held
+        self.held = 0
+
+    def _hold(self, size: int, limit: int) -> None:
+        """So many bytes have come by now. Raises: Refusal."""
+        if size > limit:
+            raise _too_large(limit)
+        if size > ONE:
+            self.room.take(size - self.held)
+            self.held = size
+
     async def _rest(self, message: Message, limit: int) -> bytes:
         parts, size = [], 0
         while True:
@@ -109,8 +145,7 @@ class Call:
                 raise refuse(400, "the connection was closed before the body was whole")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > limit:
-                raise _too_large(limit)
+            self._hold(size, limit)
             if not message.get("more_body"):
                 return b"".join(parts)
             message = await self.receive()

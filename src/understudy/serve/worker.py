@@ -18,7 +18,7 @@ from understudy.data.home import Home, now
 from understudy.data.traffic import Traffic
 from understudy.serve import openapi
 from understudy.serve.desk import Desk
-from understudy.serve.exchange import Answer, Reading, hurry
+from understudy.serve.exchange import Answer, Reading, Room, hurry
 from understudy.serve.guard import Guard
 from understudy.serve.metrics import Board, render
 from understudy.serve.refusal import refuse
@@ -67,6 +67,7 @@ class Worker:
         self.desk = _desk(settings, index)
         self.draining = False
         self.reading: Reading = {}
+        self.room = Room()
         self.in_flight, self.most = 0, settings.most
         self._pausing = 0
         busy = refuse(503, f"{self.most} requests are being worked on", "Ask again in a second.", retry_after=1)

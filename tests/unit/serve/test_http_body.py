@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from understudy.serve.exchange import PATIENCE, Call, hurry
+from understudy.serve.exchange import MANY, ONE, PATIENCE, ROOM, Call, Room, hurry
 from understudy.serve.refusal import Refusal
 
 
-def call(*messages: dict, length: int | None = None, stay: bool = False) -> Call:
+def call(*messages: dict, length: int | None = None, stay: bool = False, room: Room | None = None) -> Call:
     """A request whose body comes in these messages; ``stay``: and then nothing more, for ever."""
     waiting = list(messages)
 
@@ -19,7 +19,7 @@ def call(*messages: dict, length: int | None = None, stay: bool = False) -> Call
 
     headers = [(b"content-type", b"application/json")]
     headers += [] if length is None else [(b"content-length", str(length).encode())]
-    return Call({"type": "http", "headers": headers, "client": ("127.0.0.1", 1)}, receive, {})
+    return Call({"type": "http", "headers": headers, "client": ("127.0.0.1", 1)}, receive, {}, room or Room())
 
 
 def part(body: bytes, more: bool) -> dict:
@@ -43,6 +43,23 @@ def test_too_many_bytes_are_refused_as_they_come(length):
     with pytest.raises(Refusal) as refused:
         asyncio.run(one.body(100))
     assert refused.value.status == 413 and not one.reading
+
+
+def test_large_bodies_share_a_room_and_small_ones_need_none():
+    """As the bytes come, not as they are announced; 503 with a time to return beyond, and all of it is given back."""
+    room, half, rest = Room(), part(b"x" * (MANY // 2), True), part(b"x" * (MANY // 2), False)
+    held = [call(half, rest, length=MANY, room=room) for _ in range(ROOM // MANY)]
+    assert all(len(asyncio.run(one.body(MANY))) == MANY for one in held) and room.free == 0
+    late = [call(part(b"x" * (ONE + 1), True), room=room), call(part(b"x" * ONE, True), half, length=MANY, room=room)]
+    for one in late:
+        with pytest.raises(Refusal) as refused:
+            asyncio.run(one.body(MANY))
+        assert refused.value.status == 503
+        assert {(b"retry-after", b"1"), (b"connection", b"close")} <= set(refused.value.headers)
+    assert len(asyncio.run(call(part(b"x" * ONE, True), length=ONE, room=room).body(MANY))) == ONE
+    for one in held + late:
+        one.let_go()
+    assert room.free == ROOM
 
 
 def test_a_body_that_does_not_come_is_given_up_and_only_that_one():
