@@ -80,7 +80,7 @@ def test_a_map_comes_back_from_json(features: FeatureMap) -> None:
 @settings(max_examples=200, deadline=None)
 @given(maps())
 def test_the_reference_json_comes_back(features: FeatureMap) -> None:
-    """Every kind that JSON knows: written, read and written again it says the same, feature by feature to the letter."""
+    """Every kind that JSON knows: read and written again it says the same, to the letter."""
     kept = tuple(column for column in features.columns if column.kind in FORCED)
     names = [f"x{i}" for i in range(8)]
     once = write_reference(FeatureMap(kept))
