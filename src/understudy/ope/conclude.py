@@ -21,6 +21,7 @@ from understudy.ops.intervals import MIN_EXPECTED, SKEW_LIMIT, Bounds, bootstrap
 MIN_ESS = 200.0  # effective sample size of independent units
 MIN_MATCHED = 30  # rows on which log and target agree (a difference: on which the two policies disagree)
 MIN_INFORMATIVE = 10  # rows of weight whose reward is not the most common one
+MAX_LOST = 0.01  # share of the discount that lay beyond where episodes were cut
 MAX_UNSUPPORTED = 1e-6  # share of the target's probability on actions the log cannot take
 EXACT = ("betting", "empirical_bernstein")  # no central limit; every episode is kept
 DRAWN = ("bootstrap", "studentised")  # from resampled blocks
@@ -200,6 +201,14 @@ def _refusals(case: _Case, overlap: _Overlap, tallied: Tally, plan: Plan, suppor
     if plan.method in EXACT:
         return why + _exact_refusals(case, overlap, plan)
     j, row = case.where, _one(plan) if overlap.n_units == overlap.n else "unit"
+    blind = [
+        t for t, estimator in case.parts if not estimator.needs & {"q", "density_ratio"} or plan.targets[t] == LOGGED
+    ]
+    if plan.lost > MAX_LOST and blind:
+        why.append(
+            f"episodes were cut where {100 * plan.lost:.2g} % of the discount was still to come, above "
+            f"{100 * MAX_LOST:g} %; only estimators with Q̂ or visit ratios go on from there"
+        )
     if tallied.propensity[0] == -np.inf and any(plan.targets[t] != LOGGED for t, _ in case.parts):
         return [*why, "the log has no propensities, so what it shares with the target is unknown"]
     if overlap.ess[j] < MIN_ESS:

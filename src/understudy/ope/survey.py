@@ -21,6 +21,7 @@ class Survey:
 
     longest: int
     cut: int  # episodes that neither ended nor reached the horizon
+    lost: float  # Σ γ^{H} at the cuts: the discount of what nobody saw
     totals: Totals  # returns, by block of units
     low: float  # rewards seen
     high: float
@@ -29,6 +30,7 @@ class Survey:
         return Survey(
             max(self.longest, other.longest),
             self.cut + other.cut,
+            self.lost + other.lost,
             self.totals + other.totals,
             min(self.low, other.low),
             max(self.high, other.high),
@@ -77,9 +79,11 @@ def _part(steps: Steps, problem: Problem) -> Survey:
     if problem.horizon is not None and longest > problem.horizon:
         raise too_long(longest, problem.horizon)
     gain = returns.totals(steps, problem.discount)
+    cut = steps.starts[1:][~ended(steps, problem.horizon)] - 1
     return Survey(
         longest=longest,
-        cut=int((~ended(steps, problem.horizon)).sum()),
+        cut=len(cut),
+        lost=float((returns.factors(steps, problem.discount) * returns.hops(steps, problem.discount))[cut].sum()),
         totals=blocks.totals(gain[:, None], steps.unit),
         low=float(steps.reward.min(initial=np.inf)),
         high=float(steps.reward.max(initial=-np.inf)),

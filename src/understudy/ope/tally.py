@@ -34,6 +34,7 @@ class Plan:
     seed: int = 0
     notes: tuple[str, ...] = ()
     horizon: int = 1  # T of terms with a column per step: the longest episode; 1 = a bandit
+    lost: float = 0.0  # mean over episodes of the discount of what came after they were cut, and nobody saw
     logged: float | None = None  # mean return of the log, where values are to be normalized by it
 
     @property

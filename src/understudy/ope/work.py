@@ -103,6 +103,7 @@ def _looked(plan: Plan, problem: Problem, sample: Steps, looked: Survey | None, 
         notes=(*plan.notes, why) if why else plan.notes,
         horizon=1 if looked is None else max(looked.longest, 1),
         logged=logged,
+        lost=0.0 if looked is None else looked.lost / looked.episodes,
         reward_range=(low, high),
     )
 
