@@ -8,7 +8,9 @@ from typing import Any
 
 from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Progress, quiet
-from understudy.learners.discrete import Training, Update, begin, fit_from, one_of, stepping, within
+from understudy.learners import cql_continuous
+from understudy.learners.continuous import either
+from understudy.learners.discrete import Update, begin, fit_from, one_of, stepping, within
 from understudy.learners.gradient import GradientSettings, layers, plain
 from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
@@ -28,7 +30,8 @@ class CQL(GradientSettings):
     ``GradientSettings``:
 
         alpha: α, how much less an action is worth for not being in the log.
-        soften: ε. loss: ℓ, huber or squared. explore: share of uniform exploration in the policy made.
+        soften: ε. loss: ℓ, huber or squared. explore: share of uniform exploration in the policy made (named actions).
+        draws, entropy: actions drawn thrice per context for the gap; H per dimension, as in ``sac`` (continuous ones).
 
     Source: Kumar, Zhou, Tucker & Levine 2020, equation 4 (CQL(H)).
     Deviation: the lagged network acts.
@@ -40,19 +43,25 @@ class CQL(GradientSettings):
     soften: float = 0.0
     loss: str = "huber"
     explore: float = 0.0
+    draws: int = 10
+    entropy: float = -1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of(self, "loss", *bellman.LOSSES)
         within(self, 0, 1, "soften", "explore")
         within(self, 0, 1e6, "alpha")
+        within(self, 1, 1000, "draws")
+        within(self, -20, 0.69, "entropy")
 
     def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet, start: Policy | None = None) -> Policy:
         """The policy of a log; from the network of an earlier policy where ``start`` is given."""
         return fit_from(self, data, seed=seed, progress=progress, start=start)
 
-    def init(self, problem: Problem, features: FeatureMap, *, seed: int) -> Training:
+    def init(self, problem: Problem, features: FeatureMap, *, seed: int) -> Any:
         """The training before the first update."""
+        if not problem.actions.discrete:
+            return cql_continuous.init(self, problem, features, seed)
         k = discrete(problem, "cql")
         return begin(self, layers((features.width, *self.hidden, k), 1, [seed, 1]))
 
@@ -61,8 +70,10 @@ class CQL(GradientSettings):
         """One step of Adam, and of the lagged network."""
         return _update(self)
 
-    def policy(self, state: Training, problem: Problem, features: FeatureMap) -> Policy:
+    def policy(self, state: Any, problem: Problem, features: FeatureMap) -> Policy:
         """Greedy in the lagged network's values, in units of reward."""
+        if not problem.actions.discrete:
+            return cql_continuous.policy(self, state, problem, features)
         k = problem.actions.k
         return floored(Explore(QNetwork(features, plain(state.lagged), k, scale=1 / self.scale)), k, self.explore)
 
@@ -86,4 +97,4 @@ def _update(learner: CQL) -> Update:
         value, gap = loss(xp, q, following, forward(xp, lagged, batch.next_x)[0], batch, learner)
         return value, {"q": q.mean(), "gap": gap}
 
-    return stepping(learner, objective)
+    return either(stepping(learner, objective), cql_continuous.update(learner))

@@ -83,9 +83,10 @@ class DQN(GradientSettings):
         return "dueling" if self.dueling else "plain"
 
 
-def loss(xp: Any, q: Any, following: Any, lagged: Any, batch: Batch, settings: DQN, boost: Any = None) -> Any:
+def loss(xp: Any, q: Any, following: Any, lagged: Any, batch: Batch, settings: Any, boost: Any = None) -> Any:
     """The mean of ℓ(Q(x, a) − y), from values of every action f[b, k]: online at x, online at x′, lagged at x′.
 
+    ``settings``: scale, guidance, target, soften and loss of a ``DQN``, or of another learner with these fields.
     ``boost`` f[k] is added to the reward of the action taken.
     """
     if settings.target == "sarsa":

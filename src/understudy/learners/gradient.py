@@ -150,7 +150,7 @@ def prepared(learner: Any, data: LoggedDataset, seed: int) -> Any:
 
 def feature_map(learner: GradientLearner, data: LoggedDataset) -> FeatureMap:
     """The first layer, fitted to the log."""
-    return fit_feature_map(data.problem, data.scan())
+    return fit_feature_map(data.problem, data.scan(), kinds=getattr(learner, "features", "standard"))
 
 
 def layers(sizes: tuple[int, ...], members: int, seed: list[int]) -> Any:

@@ -19,6 +19,7 @@ MODELS = {
 CLASSIFIERS = {
     "multinomial": "understudy.models.logistic:Multinomial",
     "forest": "understudy.models.growing:ForestClassifier",
+    "knn": "understudy.models.neighbors:Neighbors",
 }
 
 STATES = {
@@ -37,6 +38,8 @@ STATES = {
     "upper_bound": "understudy.models.optimism:UpperBound",
     "network": "understudy.models.network:Network",
     "q_network": "understudy.models.q_network:QNetwork",
+    "neighbors": "understudy.models.neighbors:NeighborModel",
+    "parametric": "understudy.models.parametric:ParametricNetwork",
     "filtered": "understudy.models.filtered:Filtered",
     "actor": "understudy.models.actor:Actor",
     "vw": "understudy.models.vw:VWPolicy",
