@@ -10,7 +10,7 @@ from understudy.core.problem import Problem
 ASIDE = "or set their episodes aside with: --faulty aside."
 
 
-def fault_error(sql: Any, table: str, steps: int, problem: Problem) -> DataError:
+def fault_error(sql: Any, table: str, steps: int, problem: Problem, *, aside: bool = True) -> DataError:
     """The error about the rows in ``table`` (made by ``Query.faulty``): the first fault told, the others counted."""
     found = sql.execute(f"SELECT fault, count(*) FROM {table} GROUP BY fault ORDER BY count(*) DESC, fault").fetchall()
     names = dict(found)
@@ -24,7 +24,7 @@ def fault_error(sql: Any, table: str, steps: int, problem: Problem) -> DataError
         f"{n:,} of {steps:,} rows: {what.format(**_words(problem))}; first: {first}{detail}"
         + (f"; and of other faults: {others}" if others else ""),
         why,
-        f"{hint} {ASIDE}" if fault != "key_missing" else hint,
+        f"{hint} {ASIDE}" if fault != "key_missing" and aside else f"{hint.rstrip(',;')}.",
         field=fault,
     )
 
@@ -56,7 +56,7 @@ def _words(problem: Problem) -> dict[str, Any]:
 _SAID = {
     "key_missing": (
         "no episode or no sequence number", "Nobody can tell where in which episode they stand.",
-        "Complete the table.",
+        "Complete the table",
     ),
     "duplicate": (
         "the next row has the same episode and sequence number",

@@ -59,6 +59,27 @@ class Pairs:
         order = f"\nORDER BY {episode}, {sequence}" if sort else ""
         return f"WITH {made}\nSELECT {', '.join(self._columns())}\nFROM placed{self._after()}{order}"
 
+    def lost(self) -> str:
+        """One row: how many rows are dropped as last ones, how many rewards other than 0 they carry, and so on.
+
+        The same as ``Query.lost``; without a problem the reward is the column of that name.
+        """
+        of = Input(self.table, self.rules, self.problem)
+        paid = "reward <> 0" if self._paid else "FALSE"
+        total = "SUM(reward)" if self._paid else "0"
+        window = f"(PARTITION BY {of.episode} ORDER BY {of.sequence})"
+        rows = f"SELECT *, (LEAD({of.sequence}) OVER {window}) IS NULL AS is_last, ROW_NUMBER() OVER {window} AS place"
+        gone = "is_last" + (f" AND {self._flag}" if self._flag else "")
+        return (
+            f"WITH kept AS (\n  {self._kept()}\n)\nSELECT COUNT(*) AS n, COUNT(CASE WHEN {paid} THEN 1 END) AS paid, "
+            f"{total} AS total, MIN(CASE WHEN {paid} THEN {of.episode} END) AS first, "
+            f"COUNT(CASE WHEN {paid} AND place = 1 THEN 1 END) AS alone FROM ({rows} FROM kept) AS ranked WHERE {gone}"
+        )
+
+    @property
+    def _paid(self) -> bool:
+        return self.problem is not None or "reward" in self.table.types
+
     def _kept(self) -> str:
         """The rows that count, with the reward of the problem, once each."""
         of = Input(self.table, self.rules, self.problem, self.source)
@@ -116,7 +137,7 @@ class Pairs:
         if self.n == 1:
             return []
         metrics = self.table.roles.get("metrics")
-        names = ["reward"] if self.problem is not None or "reward" in self.table.types else []
+        names = ["reward"] if self._paid else []
         return names + ([metrics] if metrics else [])
 
     def _columns(self) -> list[str]:

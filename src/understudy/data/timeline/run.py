@@ -128,16 +128,16 @@ def prepare(sql: Any, problem: Problem, asked: Asked) -> tuple[Query, dict[str, 
         most, gone = longest(sql, of, asked.percentile)
         rules, counts["too_long"] = replaced(rules, longest=most), gone
         of = replaced(of, rules=rules)
-    counts |= _vanished(sql, of, seen, counts.get("too_long", 0), notes)
+    counts |= vanished(sql, of, seen, counts.get("too_long", 0), notes)
     query = Query(problem, of.table, rules, VIEW)
     if rules.duplicates != "refuse":
-        counts["repeated"] = _repeated(sql, of)
+        counts["repeated"] = repeated(sql, of)
     if query.may_close:
         counts |= check_lost(sql, query, notes)
     return query, counts, notes
 
 
-def _vanished(sql: Any, of: Input, seen: Look, too_long: int, notes: dict[str, float]) -> dict[str, int]:
+def vanished(sql: Any, of: Input, seen: Look, too_long: int, notes: dict[str, float]) -> dict[str, int]:
     """Rows that vanish before neighbors are looked up, and what that does to episodes."""
     counts: dict[str, int] = {}
     if of.rules.null_states == "drop":
@@ -159,7 +159,7 @@ def _ds(sql: Any, of: Input, which: str) -> str:
     return sql.execute(f"SELECT {which}({quoted(of.table.roles['ds'])}) FROM {VIEW}").fetchall()[0][0]
 
 
-def _repeated(sql: Any, of: Input) -> int:
+def repeated(sql: Any, of: Input) -> int:
     """How many rows are copies; DataError where ``identical`` was promised and some differ."""
     if of.rules.duplicates == "identical":
         found = sql.execute(of.disputed()).fetchall()
@@ -200,7 +200,9 @@ def _about(sql: Any, path: Path) -> dict[str, int]:
         "with_propensity": "count(propensity)", "one_step_episodes": "count_if(t = 0 AND (terminated OR truncated))",
     }  # fmt: skip
     asked |= {f"with_{name}": f"count({name})" for name in ("allowed", "propensities") if name in names}
-    found = sql.execute(f"SELECT {', '.join(asked.values())} FROM '{text(path)}'").fetchall()[0]
+    asked["gaps"] = "count_if(t > 0 AND sequence - before > 1)"
+    rows = f"SELECT *, LAG(sequence) OVER () AS before FROM '{text(path)}'"
+    found = sql.execute(f"SELECT {', '.join(asked.values())} FROM ({rows})").fetchall()[0]
     counts = dict(zip(asked, found))
     return counts | {"episodes": counts["terminated"] + counts["truncated"]}
 

@@ -12,6 +12,7 @@ from understudy.data.timeline.source import VIEW
 from understudy.data.timeline.table import Table
 
 if TYPE_CHECKING:
+    from understudy.data.timeline.pairs import Pairs
     from understudy.data.timeline.sql import Query
 
 TOLERANCE = 0.1  # relative, between the share of long episodes that was asked for and the one there is
@@ -64,7 +65,7 @@ def threshold(lengths: Sequence[tuple[int, int]], percentile: float) -> float:
     return a + (place - low) * (b - a)
 
 
-def check_lost(sql: Any, query: Query, notes: dict[str, float]) -> dict[str, int]:
+def check_lost(sql: Any, query: Query | Pairs, notes: dict[str, float]) -> dict[str, int]:
     """Count rows that only close their episode; a reward on them is never lost without a word.
 
     Raises:

@@ -1,0 +1,130 @@
+"""A decision table → a table of transitions for other tools, as an artifact."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as replaced
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from understudy import __version__
+from understudy.core.errors import DataError
+from understudy.core.manifest import Manifest
+from understudy.core.problem import Problem
+from understudy.data.artifact import write_artifact
+from understudy.data.log import PROBLEM, database, scratch, text
+from understudy.data.schema import quoted
+from understudy.data.sources import resolve
+from understudy.data.timeline.faults import fault_error
+from understudy.data.timeline.filters import Input
+from understudy.data.timeline.pairs import Pairs
+from understudy.data.timeline.rules import Rules
+from understudy.data.timeline.run import NOTES, TEXT, Asked, copy, recipe, repeated, vanished
+from understudy.data.timeline.source import VIEW, look, open_table, readable
+from understudy.data.timeline.sql import Query
+from understudy.data.timeline.verdicts import check_lost, check_order, check_validation, longest
+
+TRANSITIONS = "transitions.parquet"
+
+
+def transitions(
+    source: Any,
+    *,
+    problem: Problem | None = None,
+    to: str | Path | None = None,
+    rules: Rules | None = None,
+    n: int = 1,
+    lead: Sequence[str] = (),
+    percentile: float | None = None,
+    columns: Mapping[str, str] | None = None,
+    validate: Sequence[str] = (),
+    replace: bool = False,
+) -> Path:
+    """Put every row beside the ``n`` that follow it in its episode, and write a Parquet file in an artifact's folder.
+
+    Columns keep their names and stay as they are; added are ``ordinal`` (from 1), ``time_diff`` (to the next row, 0 on
+    the last), ``since_first``, ``last``, and ``next_<name>`` of state, action, possible actions and of ``lead``. With
+    n > 1, rewards, metrics, ``time_diff`` (from this row) and ``next_<name>`` are arrays of as many as follow, at most
+    n; on the last row arrays of one. Places are counted before rows are left out.
+
+    Args:
+        problem: checks every row and computes the reward; without one, only keys and duplicates are checked.
+        lead: further columns to look ahead in.
+        source, to, rules, percentile, columns, validate, replace: as for ``timeline``.
+
+    Returns:
+        Path of the Parquet file.
+
+    Raises:
+        DataError: rows break a rule, with their number and the first of them.
+    """
+    sources, rules = resolve(source), rules or Rules()
+    folder = scratch("transitions") if to is None else Path(to)
+    config = recipe(sources, rules, percentile, columns, validate) | {"n": n, "lead": list(lead)}
+    hashed = problem.hash if problem is not None else ""
+    manifest = Manifest(kind="transitions", problem_hash=hashed, config=config, code_version=__version__)
+    asked = Asked(sources, rules, percentile, dict(columns or {}), tuple(validate))
+    write_artifact(folder, manifest, lambda part: _fill(part, problem, asked, n, tuple(lead)), replace=replace)
+    return folder / TRANSITIONS
+
+
+def _fill(folder: Path, problem: Problem | None, asked: Asked, n: int, lead: tuple[str, ...]) -> dict[str, int]:
+    if problem is not None:
+        (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(problem)) + b"\n")
+    sql, path, notes = database(folder), folder / TRANSITIONS, {}
+    try:
+        of, counts = _input(sql, problem, asked, notes)
+        pairs = Pairs(of.table, of.rules, problem, n, lead, VIEW)
+        _check_rows(sql, of, counts["rows"])
+        if of.rules.terminal != "keep":
+            counts |= check_lost(sql, pairs, notes)
+        with readable(asked.sources):
+            counts["transitions"] = copy(sql, pairs.text(), path)
+        check_validation(sql, asked.validate, f"read_parquet('{text(path)}')")
+    finally:
+        sql.close()
+        shutil.rmtree(folder / "spill", ignore_errors=True)
+    (folder / TEXT).write_text(pairs.text() + "\n")
+    (folder / NOTES).write_bytes(msgspec.json.encode(notes) + b"\n")
+    return {name: int(count) for name, count in sorted(counts.items())}
+
+
+def _input(sql: Any, problem: Problem | None, asked: Asked, notes: dict[str, float]) -> tuple[Input, dict[str, int]]:
+    table = open_table(sql, asked.sources, problem, asked.columns)
+    check_order(asked.rules, table)
+    seen = look(sql, table)
+    of = Input(replaced(table, closing=seen.no_action > 0), asked.rules, problem, VIEW)
+    counts = {"rows": seen.rows, "shuffled": seen.backwards}
+    if asked.percentile is not None:
+        most, counts["too_long"] = longest(sql, of, asked.percentile)
+        of = replaced(of, rules=replaced(of.rules, longest=most))
+    counts |= vanished(sql, of, seen, counts.get("too_long", 0), notes)
+    if of.rules.duplicates != "refuse":
+        counts["repeated"] = repeated(sql, of)
+    return of, counts
+
+
+def _check_rows(sql: Any, of: Input, rows: int) -> None:
+    """Keys and duplicates; with a problem, all that is asked of a step but a state after the last one."""
+    if of.problem is not None:
+        bare = replaced(of.rules, terminal="keep", lost_reward="refuse", within=None, faulty="refuse")
+        query = Query(of.problem, of.table, bare, VIEW)
+        sql.execute(f"CREATE TEMP TABLE faulty AS {query.faulty()}")
+        sql.execute("DELETE FROM faulty WHERE fault = 'final_state_missing'")
+        if sql.execute("SELECT count(*) FROM faulty").fetchall()[0][0]:
+            raise fault_error(sql, "faulty", rows, of.problem, aside=False)
+        return
+    keys = [quoted(of.table.roles[role]) for role in ("episode", "sequence")]
+    missing = sql.execute(f"SELECT count(*) FROM {VIEW} WHERE {keys[0]} IS NULL OR {keys[1]} IS NULL").fetchall()[0][0]
+    if missing:
+        raise DataError(f"{missing:,} of {rows:,} rows have no episode or no sequence number", hint="Complete them.")
+    if of.rules.duplicates == "refuse" and (n := repeated(sql, of)):
+        raise DataError(
+            f"{n:,} of {rows:,} rows repeat the episode and sequence number of another",
+            "Between them would be a transition that never was.",
+            "Correct the table, or keep one of each with: --duplicates identical, first or last.",
+            field="duplicates",
+        )
