@@ -1,6 +1,7 @@
-"""What holds of estimates on every log of episodes: collapse to a bandit, folds, π = b, equivariance, ragged lengths."""
+"""What holds of estimates on every log of episodes: a bandit at horizon 1, folds, equivariance, unequal lengths."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_one_enormous_episode_among_many_short_ones() -> None:
     starts = np.concatenate([[0], np.cumsum(size)])
     rng = np.random.default_rng(0)
     ratio = np.exp(0.01 * rng.normal(size=starts[-1]))
-    by_hand = np.concatenate([np.cumprod(ratio[a:b]) for a, b in zip(starts[:-1], starts[1:])])
+    by_hand = np.concatenate([np.cumprod(ratio[a:b]) for a, b in pairwise(starts)])
     np.testing.assert_allclose(weights.cumulative(ratio, starts), by_hand, rtol=1e-10)
     padded = returns.padded(by_hand, starts, 3_000, keep=True)
     np.testing.assert_allclose(padded[7], by_hand[starts[7] : starts[8]])

@@ -11,7 +11,12 @@ from understudy.core.steps import Steps, concat
 from understudy.ope.fqe import fit_q
 from understudy.ope.visits import fit_visits
 from understudy.testing.chain import (
-    ChainPolicy, chain_paths, chain_problem, exact_q, exact_value, tiny_chain,
+    ChainPolicy,
+    chain_paths,
+    chain_problem,
+    exact_q,
+    exact_value,
+    tiny_chain,
 )  # fmt: skip
 
 BEHAVIOR = ChainPolicy((0.5, 0.4, 0.6))
