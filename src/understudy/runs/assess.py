@@ -16,10 +16,11 @@ from understudy.core.manifest import Manifest, Parent
 from understudy.core.protocols import Policy
 from understudy.data.artifact import read_manifest, verify_artifact, write_artifact
 from understudy.ope.evaluate import evaluate
+from understudy.runs.epochs import at_epoch
 from understudy.runs.home import LOGGED, Home
 from understudy.runs.incumbent import Incumbent, resolve
 from understudy.runs.slices import open_slice
-from understudy.runs.train import Trained, open_policy
+from understudy.runs.train import Trained, expand, open_policy
 
 ESTIMATES = "estimates.json"
 _COMMA = re.compile(r",(?![^(]*\))")  # not the commas inside "dr(clip=20, …)"
@@ -49,13 +50,14 @@ def assess(
     to prove the choice.
 
     Args:
-        runs: policy artifacts; a folder's name is the policy's name in the result.
+        runs: policy artifacts, ``runs/a@7`` (epoch 7) or ``runs/a@all`` (each); a folder's name is the policy's name.
         to: the artifact's folder; None is one below ``home``. The same question asked again is answered from it.
 
     Raises:
         DataError: a policy was trained on rows it would be evaluated on.
         ConfigError: two policies share a name.
     """
+    runs = expand(runs)
     place, policies = Home(home), [open_policy(run) for run in runs]
     incumbent = resolve(how.against, place)
     targets = _targets(policies, incumbent)
@@ -75,7 +77,7 @@ def assess(
     asked = _manifest(policies, incumbent, on, how)
     folder = Path(home) / "estimates" / asked.recipe if to is None else Path(to)
     write_artifact(folder, asked, fill)
-    for artifact in (on, folder, *runs):
+    for artifact in dict.fromkeys((str(on), str(folder), *(str(at_epoch(run)[0]) for run in runs))):
         place.record(artifact)
     return found[0] if found else read_estimates(folder), folder
 

@@ -120,15 +120,27 @@ def train(
     def fill(folder: Path) -> dict[str, int]:
         data, chosen = Watched(open_slice(on, slice)), learner(name, settings or {})
         if watch is None:
-            policy, rows = _in_one_go(chosen, data, seed, progress, start)
+            policy, fitted = _in_one_go(chosen, data, seed, progress, start)
+            judged = fitted[:0]
         else:
             if start is not None:
                 raise ConfigError("a training that is watched starts afresh", field="start")
-            policy, rows = _by_epochs(chosen, data, open_slice(on, watch.slice), folder, show, progress=progress,
-                                      watch=watch, work=work, recipe=made.recipe, seed=seed)  # fmt: skip
+            held = open_slice(on, watch.slice)
+            policy, fitted, judged = _by_epochs(
+                chosen,
+                data,
+                held,
+                folder,
+                show,
+                progress=progress,
+                watch=watch,
+                work=work,
+                recipe=made.recipe,
+                seed=seed,
+            )
         save_policy(_floored(policy, data.problem.actions, explore), folder, problem=data.problem)
-        save_file({"decisions": rows}, folder / ROWS)
-        return {"decisions": len(rows)}
+        save_file({"decisions": fitted, "judged": judged}, folder / ROWS)
+        return {"decisions": len(fitted), "judged": len(judged)}
 
     manifest = write_artifact(to, made, fill)
     shutil.rmtree(work, ignore_errors=True)
@@ -151,7 +163,7 @@ def _in_one_go(chosen: Any, data: Watched, seed: int, progress: Progress, start:
 def _by_epochs(
     chosen: Any, data: Watched, held: Any, folder: Path, show: Show, *, progress: Progress, watch: Watch, **where: Any
 ) -> Any:
-    """The chosen epoch's policy, and the decisions it rests on: those that chose it flatter it like those it fitted."""
+    """The chosen epoch's policy, the decisions it was fitted to, and those that chose it, which flatter it too."""
     if not isinstance(chosen, GradientLearner):
         raise ConfigError(f"{type(chosen).__name__} learns in one go: it has no epochs", field="epochs")
     fitted, judged = decision_hashes(data.data), decision_hashes(held)
@@ -167,7 +179,7 @@ def _by_epochs(
     write_curves(curves, folder)
     write_curves_page(curves, folder, where["work"].name.removeprefix(".").removesuffix(".training"))
     picks = watch.choose == "best" or watch.patience
-    return training.policy_of(curves.chosen), np.union1d(fitted, judged) if picks else fitted
+    return training.policy_of(curves.chosen), fitted, judged if picks else judged[:0]
 
 
 def _floored(policy: Any, actions: ActionSpace, epsilon: float) -> Any:
@@ -196,7 +208,7 @@ def goes_on(name: str, settings: Mapping[str, Any], start: Trained) -> bool:
 def open_policy(folder: str | Path) -> Trained:
     """A policy artifact with its lineage, every file as it was written: also the list of what it was trained on.
 
-    ``runs/a@7`` is the policy after its epoch 7, called ``a@7``.
+    ``runs/a@7`` is the policy after its epoch 7, called ``a@7``: not chosen, so the rows of the curves may judge it.
 
     Raises: StoreError if the folder holds another kind, or is damaged, or has no such epoch.
     """
@@ -209,14 +221,16 @@ def open_policy(folder: str | Path) -> Trained:
             field=str(folder),
         )
     verify_artifact(folder)  # a shortened list of training rows would pass the gate's check of disjoint data
-    rows = Path(folder) / ROWS
-    trained_on = load_file(rows)["decisions"] if ROWS in manifest.files else None
-    if epoch is None:
-        return Trained(folder.name, load_policy(folder), manifest, trained_on)
-    return Trained(f"{folder.name}@{epoch}", load_policy(epoch_folder(folder, epoch)), manifest, trained_on)
+    rows = load_file(folder / ROWS) if ROWS in manifest.files else {}
+    fitted = rows.get("decisions")
+    if epoch is not None:
+        return Trained(f"{folder.name}@{epoch}", load_policy(epoch_folder(folder, epoch)), manifest, fitted)
+    judged = rows.get("judged")
+    known = fitted if fitted is None or judged is None else np.union1d(fitted, judged)
+    return Trained(folder.name, load_policy(folder), manifest, known)
 
 
-def expand(runs: Sequence[str]) -> list[str]:
+def expand(runs: Sequence[str | Path]) -> list[str]:
     """``runs/a@all`` as one name for each of its epochs; others as they are."""
     names: list[str] = []
     for run in runs:

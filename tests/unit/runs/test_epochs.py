@@ -34,8 +34,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     problem = place / "problem.yaml"
     problem.write_bytes(msgspec.yaml.encode(env.problem))
     raw = [place / "raw" / "decisions.jsonl", place / "raw" / "outcomes.jsonl"]
-    bring(raw, layout="events", problem=problem, options={}, to=place / "log", home=None)
-    bring_together(place / "log", window="2h", backward="2m", as_of=None, to=place / "data", home=None)
+    bring(raw, layout="events", problem=problem, options={}, to=place / "log", home=place / "home")
+    bring_together(place / "log", window="2h", backward="2m", as_of=None, to=place / "data", home=place / "home")
     return place / "data"
 
 
@@ -163,14 +163,18 @@ def test_an_artifact_holds_its_epochs_and_the_rows_that_chose(data: Path, tmp_pa
     assert second.name == "a@2" and expand([f"{kept}@all", "x"]) == [*(f"{kept}@{i}" for i in (1, 2, 3, 4)), "x"]
     plain = train("dqn", on=data, to=tmp_path / "b", settings=SMALL)
     last = train("dqn", on=data, to=tmp_path / "c", settings=SMALL, watch=Watch(epochs=4, choose="last"))
-    assert manifest.counts["decisions"] > plain.counts["decisions"] == last.counts["decisions"]
+    assert manifest.counts["decisions"] == plain.counts["decisions"] == last.counts["decisions"]
+    assert manifest.counts["judged"] > 0 == last.counts["judged"] == plain.counts["judged"]
+    assert len(whole.trained_on) == sum(manifest.counts[c] for c in ("decisions", "judged")) > len(second.trained_on)
     assert (tmp_path / "b" / "weights.safetensors").read_bytes() == (
         kept / EPOCHS / "0004" / "weights.safetensors"
     ).read_bytes()
     assert not (tmp_path / ".a.training").exists() and ROWS in manifest.files
     assert (kept / "curves.html").read_text().count("<svg") == 4 and (kept / "curves.png").stat().st_size > 10_000
     assert any((tmp_path / "scalars").iterdir())
-    assert train("dqn", on=data, to=kept, settings=SMALL, watch=watch) == manifest, "asked again it is already done"
+    assert train("dqn", on=data, to=kept, settings=SMALL, watch=watch).id == manifest.id, (
+        "asked again it is already done"
+    )
 
 
 def test_what_cannot_be_watched_says_so(data: Path, tmp_path: Path) -> None:
