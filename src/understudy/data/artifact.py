@@ -58,7 +58,7 @@ def write_artifact(
         done = _already(folder, manifest_without_files, replace)  # another process may have been faster
         if done is None:
             _move(partial, folder, replace)
-            _sync(folder.parent)
+            sync_folder(folder.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -85,10 +85,10 @@ def write_named(parent: Path, manifest_without_files: Manifest, files: Mapping[s
         for name, body in files.items():
             _write_durably(partial / name, body)
         _write_durably(partial / MANIFEST, _encoded(manifest))
-        _sync(partial)
+        sync_folder(partial)
         with suppress(OSError):  # another process made the same one
             os.rename(partial, folder)
-        _sync(parent)
+        sync_folder(parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     read_manifest(folder)
@@ -209,10 +209,11 @@ def _write_durably(path: Path, body: bytes) -> None:
 
 def _sync_folders(root: Path) -> None:
     for folder in [root, *(p for p in root.rglob("*") if p.is_dir())]:
-        _sync(folder)
+        sync_folder(folder)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Move the names in a folder to the disk: one that is not flushed can be lost."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -19,7 +19,7 @@ from understudy.core.problem import Problem
 from understudy.data.artifact import write_artifact
 from understudy.data.dataset import STEPS, ParquetDataset
 from understudy.data.join_sql import EARLY, JOINED, LATE, ORPHAN, PAST, WAITING, Query
-from understudy.data.log import DECISIONS, OUTCOMES, PROBLEM, Log, database, scratch, text
+from understudy.data.log import DECISIONS, OUTCOMES, PROBLEM, Log, copy_to, database, scratch, text
 from understudy.data.segments import merge, open_segments
 from understudy.data.times import MICRO, duration, instant, iso
 
@@ -133,12 +133,12 @@ def _fill(folder: Path, query: Query, segments: Sequence[Log]) -> dict[str, int]
         sql.execute(query.hits()).fetchall()
         fates = dict(sql.sql("SELECT fate, count(*) FROM hits GROUP BY fate").fetchall())
         sql.execute(query.lost()).fetchall()
-        _copy(sql, "SELECT * FROM lost WHERE fate <> 'orphan'", folder / LATE_FILE)
-        _copy(sql, "SELECT * EXCLUDE (delay) FROM lost WHERE fate = 'orphan'", folder / ORPHANS_FILE)
+        copy_to(sql, "SELECT * FROM lost WHERE fate <> 'orphan'", folder / LATE_FILE, PARQUET)
+        copy_to(sql, "SELECT * EXCLUDE (delay) FROM lost WHERE fate = 'orphan'", folder / ORPHANS_FILE, PARQUET)
         mature, pending = _due(sql, query)
-        steps = _copy(sql, query.dataset(sort=not query.problem.bandit), folder / STEPS)
+        steps = copy_to(sql, query.dataset(sort=not query.problem.bandit), folder / STEPS, PARQUET)
         if not _in_order(folder / STEPS):  # the engine promises no order behind a join, though it keeps it
-            steps = _copy(sql, query.dataset(sort=True), folder / STEPS)
+            steps = copy_to(sql, query.dataset(sort=True), folder / STEPS, PARQUET)
         faults = _faults(sql, query, folder, mature - steps)
         counts = _about(sql, folder / STEPS, query.problem.bandit)
     finally:
@@ -156,10 +156,6 @@ def _fill(folder: Path, query: Query, segments: Sequence[Log]) -> dict[str, int]
     counts |= whole.counts | {"steps": steps, "pending": pending}
     counts["duplicates"] = counts["outcomes"] - sum(fates.values())
     return counts | {"quarantined": mature - steps} | {f"quarantined.{reason}": n for reason, n in faults.items()}
-
-
-def _copy(sql: Any, query: str, path: Path) -> int:
-    return sql.execute(f"COPY ({query}) TO '{text(path)}' {PARQUET}").fetchall()[0][0]
 
 
 def _due(sql: Any, query: Query) -> tuple[int, int]:
@@ -196,7 +192,7 @@ def _faults(sql: Any, query: Query, folder: Path, expected: int) -> dict[str, in
     if not expected:
         return {}
     path = folder / QUARANTINED_FILE
-    _copy(sql, query.faulty(), path)
+    copy_to(sql, query.faulty(), path, PARQUET)
     return dict(sql.sql(f"SELECT fault, count(*) FROM '{text(path)}' GROUP BY fault ORDER BY fault").fetchall())
 
 

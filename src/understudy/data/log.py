@@ -82,6 +82,11 @@ def database(folder: Path, *, threads: int = 1, memory: str = "1200MB") -> Any:
     return connection
 
 
+def copy_to(sql: Any, query: str, path: Path, how: str) -> int:
+    """Write the rows of a query to a file. Returns how many there were."""
+    return sql.execute(f"COPY ({query}) TO '{text(path)}' {how}").fetchall()[0][0]
+
+
 def text(value: object) -> str:
     """A value inside SQL quotes."""
     return str(value).replace("'", "''")

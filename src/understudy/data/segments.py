@@ -9,7 +9,7 @@ from typing import Any
 
 from understudy.core.errors import ConfigError, DataError
 from understudy.core.problem import Problem
-from understudy.data.log import DECISIONS, OUTCOMES, Log, open_log, text
+from understudy.data.log import DECISIONS, OUTCOMES, Log, copy_to, open_log, text
 from understudy.data.schema import decision_schema, outcome_schema, quoted
 
 FAST = "(FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE 122880)"  # read once and thrown away
@@ -75,7 +75,7 @@ def _decisions(sql: Any, segments: Sequence[Log], problem: Problem, path: Path) 
     columns = ", ".join(quoted(name) for name in decision_schema(problem).names)
     order = "time, decision_id" if problem.bandit else "min(time) OVER (PARTITION BY episode), episode_id, t, time"
     kept = "(SELECT * FROM pieces ANTI JOIN copies USING (segment, file_row_number))"
-    return _copy(sql, f"SELECT {columns} FROM {kept} ORDER BY {order}", path)
+    return copy_to(sql, f"SELECT {columns} FROM {kept} ORDER BY {order}", path, FAST)
 
 
 def _outcomes(sql: Any, segments: Sequence[Log], path: Path) -> int:
@@ -87,13 +87,9 @@ def _outcomes(sql: Any, segments: Sequence[Log], path: Path) -> int:
     columns = ", ".join(outcome_schema().names)
     rows = f"(SELECT o.* FROM {source} AS o LEFT JOIN ({disputed}) USING (dedup) WHERE kept IS NULL OR value = kept)"
     order = "time, key, name, value, dedup, outcome_id"
-    return _copy(sql, f"SELECT {columns} FROM {rows} ORDER BY {order}", path)
+    return copy_to(sql, f"SELECT {columns} FROM {rows} ORDER BY {order}", path, FAST)
 
 
 def _parquet(files: Sequence[Path]) -> str:
     names = ", ".join(f"'{text(file)}'" for file in files)
     return f"read_parquet([{names}], file_row_number = true)"
-
-
-def _copy(sql: Any, query: str, path: Path) -> int:
-    return sql.execute(f"COPY ({query}) TO '{text(path)}' {FAST}").fetchall()[0][0]

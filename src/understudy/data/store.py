@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from understudy.core.errors import StoreError
 from understudy.core.protocols import Store
+from understudy.data.artifact import sync_folder
 
 _LONGEST = 255  # bytes in one part of a key: what common file systems allow in a name
 _SCRATCH = ".scratch"  # where a body is written before it has a name; keys may not start a part with a dot
@@ -86,11 +87,7 @@ class LocalStore:
     def _settle(self, folder: Path) -> None:
         """Flush the directories from the new name up to the root: a name that is not flushed can be lost."""
         while True:
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync_folder(folder)
             if folder == self.root:
                 return
             folder = folder.parent

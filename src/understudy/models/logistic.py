@@ -17,6 +17,7 @@ from understudy.models.fitting import unit_rewards
 from understudy.models.policies import Explore
 from understudy.models.ridge import LinearModel, Scan
 from understudy.models.state import nested, number, only, part
+from understudy.ops.network import sigmoid
 
 ITERATIONS = 60
 _FREE = 1e-6  # all but free: keeps the intercept finite where an action's rewards are all alike
@@ -41,7 +42,7 @@ class LogisticModel:
 
     def values(self, context: np.ndarray) -> np.ndarray:
         """f32[n, d] → f64[n, k]."""
-        return self.low + (self.high - self.low) * _sigmoid(self.linear.values(context))
+        return self.low + (self.high - self.low) * sigmoid(np, self.linear.values(context))
 
     def state(self) -> State:
         return nested("logistic", {"low": self.low, "high": self.high}, {"linear": self.linear.state()})
@@ -125,14 +126,10 @@ def _accumulate(rows: Rows, theta: np.ndarray, loss: np.ndarray, slope: np.ndarr
         own = rows.action == a
         z, y, w = rows.z[own], rows.y[own], rows.weight[own]
         s = z @ theta[a]
-        m = _sigmoid(s)
+        m = sigmoid(np, s)
         loss[a] += float(w @ (np.logaddexp(0.0, s) - y * s))
         slope[a] += z.T @ (w * (m - y))
         curve[a] += (z * (w * m * (1 - m))[:, None]).T @ z
-
-
-def _sigmoid(s: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(0.5 * s))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 
 from understudy.core.errors import StoreError
+from understudy.data.artifact import sync_folder
 from understudy.data.eventlog.errors import LogDown, LogFull
 from understudy.data.eventlog.records import Entry, Kind, Record, Watermark
 from understudy.data.eventlog.siblings import Siblings, connect, path_of
@@ -149,7 +150,7 @@ class SqliteLog:
             if busy:
                 raise LogDown(f"readers of {path} did not let it be opened", hint="Ask again.")
             if fresh:
-                _sync(self.folder)
+                sync_folder(self.folder)
         except BaseException:
             db.close()
             raise
@@ -207,14 +208,6 @@ def _claim(folder: Path, worker: int) -> int:
             "Give this one another worker number, or stop the other.",
         ) from None
     return handle
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager
