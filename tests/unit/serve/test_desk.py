@@ -17,6 +17,8 @@ from understudy.core.errors import ConfigError, DataError, StoreError
 from understudy.core.problem import ActionSpace, Feature, OutcomeSpec, Problem
 from understudy.core.service import ActivateRequest, DecideRequest, Logged, RewardRequest, Service
 from understudy.data.eventlog import LogDown, Record, open_event_log
+from understudy.data.eventlog.export import export
+from understudy.data.eventlog.sqlite import SqliteLog
 from understudy.data.home import Home
 from understudy.data.traffic import Direction, Traffic
 from understudy.models.policies import Discrete, Fixed, Uniform
@@ -208,6 +210,31 @@ def test_five_at_once_with_one_id(home, deadline):
             assert len({msgspec.json.encode(one.result()) for one in asked}) == 1
         assert service.status()["counts"]["decisions"] == 20 and service.status()["counts"]["repeated"] == 80
     assert len(events(home)) == 20
+
+
+def test_two_workers_given_one_new_id_at_the_same_instant_say_the_same(home, tmp_path, monkeypatch):
+    """Both look before either has written, so both write. The draw is a hash of the id, and the export counts one."""
+    home.ledger.override("production", "even", time=2, reason="test")
+    both, look = threading.Barrier(2), SqliteLog._unknown_elsewhere
+
+    def looked(*given):
+        new = look(*given)
+        both.wait(10)
+        return new
+
+    desks = [Desk(home.folder, "production", worker=worker, poll=0) for worker in (0, 1)]
+    monkeypatch.setattr(SqliteLog, "_unknown_elsewhere", looked)
+    with ThreadPoolExecutor(2) as pool:
+        for i in range(20):
+            asked = [pool.submit(desk.decide, [ask(decision_id=f"d-{i}")]) for desk in desks]
+            first, second = (one.result(10)[0] for one in asked)
+            assert first == second
+    monkeypatch.undo()
+    assert desks[1].decide([ask(decision_id="d-0")]) == desks[0].decide([ask(decision_id="d-0")])
+    for desk in desks:
+        desk.close()
+    made = export(home.log("production"), problem=PROBLEM, to=tmp_path / "log")
+    assert len(events(home)) == 40 and made.counts["decisions"] == made.counts["repeated"] == 20
 
 
 def test_a_batch_with_one_wrong_request_is_refused_whole(home):
