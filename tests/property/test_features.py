@@ -13,6 +13,7 @@ from understudy.core.problem import ActionSpace, Feature, Problem
 from understudy.core.protocols import State
 from understudy.models.feature_map import FeatureMap, FittedFeature
 from understudy.models.features.identify import FORCED, ORDER, IdentifyOptions, identify
+from understudy.models.features.kinds import CENTERED
 from understudy.models.features.profile import Profile
 from understudy.models.features.reference import read_reference, write_reference
 from understudy.models.features.row import row_inputs
@@ -27,10 +28,11 @@ KINDS = ("number", "signed_log", "boolean", "category", *ORDER)
 def columns(draw, source: int) -> FittedFeature:
     """Any feature that could have been fitted."""
     kind = draw(st.sampled_from(KINDS))
+    location, scale = (draw(finite), draw(positive)) if kind in CENTERED else (0.0, 1.0)
     points = tuple(sorted(draw(st.sets(finite, min_size=2, max_size=8))))
     low = draw(finite)
     return FittedFeature(
-        kind=kind, source=source, name=f"x{source}", location=draw(finite), scale=draw(positive),
+        kind=kind, source=source, name=f"x{source}", location=location, scale=scale,
         limit=draw(st.sampled_from([1.0, 5.0, 11.513, 1e6, 1e18])), values=draw(st.integers(0, 4)),
         power=draw(st.sampled_from([0.0, 1e-9, -1e-9, 0.3, -2.5, 1.0, 7.0])), shift=draw(finite),
         margin=draw(st.sampled_from([1e-6, 1e-4])), points=points, low=low, high=low + draw(positive) + 1.0,

@@ -51,7 +51,7 @@ class FittedFeature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     kind: Kind
     source: int  # raw column
     name: str
-    location: float = 0.0  # mean, for the kinds that use it
+    location: float = 0.0
     scale: float = 1.0
     limit: float = LIMIT
     values: int = 0  # inputs of a category

@@ -13,7 +13,7 @@ import msgspec
 
 from understudy.core.errors import ConfigError, DataError
 from understudy.models.feature_map import FeatureMap
-from understudy.models.features.kinds import CLAMP, VAST, FittedFeature, Kind, fault
+from understudy.models.features.kinds import CENTERED, CLAMP, VAST, FittedFeature, Kind, fault
 
 # Their types in the order of their inputs; the two actions and the untouched differ in the clamp.
 TYPES: dict[str, Kind] = {
@@ -114,7 +114,8 @@ def _column(name: str, figures: Figures, source: int) -> FittedFeature:
     kind = TYPES[figures.feature_type]
     limit = VAST if figures.feature_type in _UNCLAMPED else CLAMP
     fitted: dict[str, Any] = {"low": figures.min_value, "high": figures.max_value}
-    fitted |= {"location": _or(figures.mean, 0.0), "scale": _or(figures.stddev, 1.0)}
+    if kind in CENTERED:
+        fitted |= {"location": _or(figures.mean, 0.0), "scale": _or(figures.stddev, 1.0)}
     if kind == "boxcox":
         if figures.boxcox_lambda is None:
             raise DataError(f"feature {name!r} of the JSON is BOXCOX and has no boxcox_lambda", field=name)
