@@ -41,7 +41,7 @@ def features_of(id: str, space: Any) -> tuple[tuple[Feature, ...], Encode]:
 
     if isinstance(space, spaces.Discrete):
         names, low = tuple(str(i) for i in range(int(space.n))), int(space.start)
-        return (Feature(name="state", kind="category", values=names),), lambda seen: _codes(seen, low)
+        return (Feature(name="x0", kind="category", values=names),), lambda seen: _codes(seen, low)
     if isinstance(space, spaces.Box):
         encode: Encode = lambda seen: np.array(seen, np.float32).reshape(len(seen), -1)
         d = int(np.prod(space.shape))

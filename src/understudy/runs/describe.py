@@ -21,6 +21,7 @@ from understudy.ope.summary import summarize
 from understudy.runs.assess import aligned
 from understudy.runs.bring import joined_lines
 from understudy.runs.home import Home
+from understudy.runs.sequence import episode_lines, summarize_episodes, timeline_lines
 from understudy.runs.train import open_policy
 
 
@@ -33,13 +34,17 @@ class Told:
 
 
 def describe(data: str | Path, *, target: str | None, behavior: str | None, home: str | Path) -> Told:
-    """Counts, actions, the audit's findings, and the overlap with a target policy if one is given."""
+    """Counts, actions, episodes, the audit's findings, and the overlap with a target policy if one is given."""
     manifest, dataset = read_manifest(data), open_dataset(data)
     summary = summarize(dataset)
     acting = open_policy(behavior).policy if behavior else None
     findings = audit(dataset, behavior=acting, known=Known(counts=manifest.counts))
-    lines = [*summary_lines(summary), *count_lines(manifest), *finding_lines(findings)]
     told: dict[str, Any] = {"summary": summary, "counts": manifest.counts, "findings": findings}
+    lines = summary_lines(summary)
+    if not dataset.problem.bandit:
+        told["episodes"] = summarize_episodes(dataset)
+        lines += episode_lines(told["episodes"], dataset.problem.discount)
+    lines += [*count_lines(manifest), *finding_lines(findings)]
     if target:
         policy = open_policy(target)
         overlap = diagnose(dataset, policy.policy, name=policy.name)
@@ -55,17 +60,19 @@ def summary_lines(summary: LogSummary) -> list[str]:
         [a.name, str(a.n), f"{a.share:.1%}", "-" if a.mean_propensity is None else f"{a.mean_propensity:.4f}",
          f"{a.mean_reward:.4f}"] for a in summary.actions
     ]  # fmt: skip
-    bare = summary.propensities is None
+    bare = summary.propensities is None and bool(rows)
     return [
         *(["no propensities in this log: estimates have to estimate them too (--propensity estimate)"] if bare else []),
         f"{summary.n_steps} decisions by {summary.n_units} units, {days[0]} to {days[1]} UTC",
         f"mean reward {summary.mean_reward:.4f}; no outcome on {summary.missing_outcomes:.1%} of decisions",
-        *aligned(rows, ["action", "taken", "share", "propensity", "reward"]),
+        *(aligned(rows, ["action", "taken", "share", "propensity", "reward"]) if rows else []),
     ]
 
 
 def count_lines(manifest: Manifest) -> list[str]:
-    """What the join counted."""
+    """What the join counted, or the timeline."""
+    if "rows" in manifest.counts:
+        return timeline_lines(manifest.counts)
     return joined_lines(manifest.counts) if "steps" in manifest.counts else []
 
 

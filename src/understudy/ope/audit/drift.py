@@ -16,9 +16,12 @@ from understudy.ops import stats
 def context_drift(log: Log) -> Iterator[Finding]:
     """Per feature: Kolmogorov–Smirnov (numbers) or Pearson's χ² (categories, missing) between halves, Bonferroni.
 
-    Where units come back only their first row in each half counts, so that one busy user is one witness.
+    Where units come back only their first row in each half counts, so that one busy user is one witness. Of episodes
+    only the first step counts: where they lead is the policy's doing.
     """
     late, rows = _witnesses(log)
+    if not late.any() or late.all():
+        return
     verdict = judge(log)
     p = []
     for j, feature in enumerate(log.problem.features):
@@ -58,6 +61,9 @@ def context_drift(log: Log) -> Iterator[Finding]:
 
 def _witnesses(log: Log) -> tuple[np.ndarray, np.ndarray]:
     """(in the second half bool[w], rows i64[w]): all rows, or one per unit and half where units repeat."""
+    if not log.problem.bandit:
+        first = log.steps.starts[:-1]
+        return log.steps.time[first] > np.median(log.steps.time), first
     late = log.steps.time > np.median(log.steps.time)
     _, first = np.unique(mix(log.steps.row_unit) ^ late, return_index=True)
     if len(first) > 0.98 * log.steps.n:

@@ -13,7 +13,8 @@ from understudy.ope.audit.residuals import TELLTALE, reward_share
 def leaks(log: Log) -> Iterator[Finding]:
     """A feature that knows the action beyond the propensities, or knows the reward beyond belief.
 
-    Where the context is known to be older than both, a feature that foretells them is only a good one.
+    Where the context is known to be older than both, a feature that foretells them is only a good one; and where
+    decisions have consequences, the reward may well be a function of the state.
     """
     if log.known.witnessed:
         return
@@ -21,7 +22,7 @@ def leaks(log: Log) -> Iterator[Finding]:
     known = verdict.leaks if verdict else range(len(log.problem.features))
     for j in known:
         share = reward_share(log, j)
-        if share > TELLTALE:
+        if share > TELLTALE and log.problem.bandit:
             yield _leak(log, j, None)
         elif verdict is not None:
             yield _leak(log, j, verdict.leak_p)
