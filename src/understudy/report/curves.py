@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -22,8 +23,9 @@ _TEMPLATES = Path(__file__).parent / "templates"
 TALL = 132  # pixels of a panel
 
 NOTES = {
-    "estimates": "Line: estimate of the policy after each epoch, on episodes it never trained on; band: its interval; "
-    "gaps: the log cannot carry one. Dashed: what the log itself earned. The mark is the epoch that was chosen.",
+    "estimates": "Estimates of the policy after each epoch, on episodes it never trained on. Band: the interval. Hollow: "
+    "the log carries no interval, so the number alone proves nothing. Dashed: what the log itself earned. The line down "
+    "is the epoch that was chosen.",
     "figures": "The learner’s own figures: means over the updates before each epoch’s end. They say whether training "
     "is stable, not whether the policy is good.",
 }
@@ -79,9 +81,12 @@ def _band(axes: Axes, curves: Curves, name: str) -> None:
     found = [_estimate(point, name) for point in curves.points]
     at = [point.epoch for point in curves.points]
     sound = [e if e is not None and not e.refused else None for e in found]
+    bare = [(epoch, e.value) for epoch, e in zip(at, found) if e is not None and e.refused and math.isfinite(e.value)]
     low, high, value = ([nan if e is None else getattr(e, side) for e in sound] for side in ("low", "high", "value"))
     axes.fill_between(at, low, high, color=LIGHT["data"], alpha=0.16, linewidth=0)
     axes.plot(at, value, "-", color=LIGHT["data"], linewidth=1.8, marker="o", markersize=3)
+    if bare:
+        axes.plot(*zip(*bare), "o", color=LIGHT["quiet"], markerfacecolor="none", markersize=5)
     everyone = (e for point in curves.points for e in point.estimates if e.estimator == name)
     behind = next((e for e in everyone if e.target == curves.baseline), None)
     if behind is not None:
