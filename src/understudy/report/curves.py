@@ -23,9 +23,9 @@ _TEMPLATES = Path(__file__).parent / "templates"
 TALL = 132  # pixels of a panel
 
 NOTES = {
-    "estimates": "Estimates of the policy after each epoch, on episodes it never trained on. Band: the interval. Hollow: "
-    "the log carries no interval, so the number alone proves nothing. Dashed: what the log itself earned. The line down "
-    "is the epoch that was chosen.",
+    "estimates": "Estimates of the policy after each epoch, on episodes it never trained on. Band: the interval. "
+    "Hollow: the log carries no interval, so the number alone proves nothing. Dashed: what the log itself earned. "
+    "The line down is the epoch that was chosen.",
     "figures": "The learner’s own figures: means over the updates before each epoch’s end. They say whether training "
     "is stable, not whether the policy is good.",
 }
