@@ -13,6 +13,7 @@ from understudy.cli import (  # noqa: F401 - each module adds its verbs to the a
     loop,
     proof,
     scoring,
+    sequences,
     service,
 )
 from understudy.cli.app import app
@@ -28,12 +29,15 @@ VERBS = [
     "identify",
     "ingest",
     "join",
+    "timeline",
     "describe",
+    "features",
     "train",
     "evaluate",
     "gate",
     "promote",
     "rollback",
+    "predict",
     "export",
     "report",
     "show",

@@ -24,6 +24,7 @@ TABLES: Mapping[str, str] = {
     "classifiers": "understudy.models:CLASSIFIERS",
     "states": "understudy.models:STATES",
     "importers": "understudy.data.importers:IMPORTERS",
+    "tables": "understudy.data.importers:TABLES",
     "audits": "understudy.ope.audit:AUDITS",
 }
 

@@ -15,6 +15,7 @@ from understudy.data.importers.imported import import_log
 from understudy.data.ingest import ingest
 from understudy.data.join import join
 from understudy.data.log import Log
+from understudy.data.timeline.draft import draft_table, is_table
 from understudy.runs.home import Home
 
 EVENTS = "events"
@@ -30,7 +31,8 @@ class Brought:
 
 def draft(sources: Sequence[Path], to: Path | None) -> tuple[str, Problem, list[str]]:
     """A problem drafted from files, as YAML text with its notes, written to ``to`` unless that is None."""
-    problem, notes = identify.draft(list(sources))
+    tables = bool(sources) and all(is_table(path) for path in sources)
+    problem, notes = draft_table(list(sources)) if tables else identify.draft(list(sources))
     text = draft_yaml(problem, notes)
     if to is not None:
         if to.exists() and to.read_text() != text:
