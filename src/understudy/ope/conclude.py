@@ -201,6 +201,12 @@ def _refusals(case: _Case, overlap: _Overlap, tallied: Tally, plan: Plan, suppor
     if plan.method in EXACT:
         return why + _exact_refusals(case, overlap, plan)
     j, row = case.where, _one(plan) if overlap.n_units == overlap.n else "unit"
+    if plan.horizon > 1 and case.estimator.needs == {"q"} and any(plan.targets[t] != LOGGED for t, _ in case.parts):
+        why.append(
+            "Q̂ alone knows nothing of its own error over episodes; drl, sdr and wdr correct it and have intervals"
+        )
+    leaning = [getattr(estimator, "refusal", "") for t, estimator in case.parts if plan.targets[t] != LOGGED]
+    why += [reason for reason in leaning if reason and plan.horizon > 1]
     blind = [
         t for t, estimator in case.parts if not estimator.needs & {"q", "density_ratio"} or plan.targets[t] == LOGGED
     ]

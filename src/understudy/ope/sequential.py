@@ -81,6 +81,14 @@ def visit(e: Evidence) -> np.ndarray:
     return _once(e, "visit", lambda: visits(e) * e.ratio)
 
 
+def surprise(e: Evidence) -> np.ndarray:
+    """r_t + γ^{span_t} v̂_{t+1} − q̂_t of each row: what a step brought beyond what Q̂ said. → f64[n]."""
+    q, v = model(e)
+    after, last = np.append(v[1:], 0.0), e.steps.starts[1:] - 1
+    after[last] = 0.0 if e.v_end is None else e.v_end
+    return _once(e, "surprise", lambda: e.steps.reward - q + returns.hops(e.steps, e.discount) * after)
+
+
 def model(e: Evidence) -> tuple[np.ndarray, np.ndarray]:
     """(q̂, v̂) of each row. Raises: EvidenceError if the evidence has none."""
     if e.q is None or e.v is None:

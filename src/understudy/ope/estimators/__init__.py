@@ -22,5 +22,6 @@ ESTIMATORS = {
     "magic": "understudy.ope.estimators.magic:MAGIC",
     "mis": "understudy.ope.estimators.mis:MIS",
     "snmis": "understudy.ope.estimators.snmis:SelfNormalizedMIS",
+    "drl": "understudy.ope.estimators.drl:DRL",
     "replay": "understudy.ope.estimators.replay:Replay",
 }

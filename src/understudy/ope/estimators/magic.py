@@ -13,6 +13,9 @@ from understudy.ope.one_step import require
 from understudy.ops.blocks import jackknife, leave_one_out, nonempty
 
 
+_WEIGHTED = 0.9  # share of WDR in the blend from which its interval is taken for the blend's
+
+
 @dataclass(frozen=True)
 class MAGIC:
     """Model and guided importance sampling combined: a convex blend of partial returns.
@@ -43,6 +46,13 @@ class MAGIC:
             return ()
         model = f"{100 * self.chosen[0]:.0f} % of the weight is on the model alone"
         return (model, "the interval does not contain the bias of the blend, nor the choice of it")
+
+    @property
+    def refusal(self) -> str:
+        """Why there is no interval: the jackknife cannot see the error of the model's share of the blend."""
+        if self.chosen is None or self.chosen[-1] >= _WEIGHTED:
+            return ""
+        return f"{100 - 100 * self.chosen[-1]:.0f} % of the blend leans on Q̂, whose own error no interval here holds"
 
     def terms(self, e: Evidence) -> np.ndarray:
         return parts(e, alive=False)
