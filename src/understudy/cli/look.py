@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli.app import HOME, Home, Json, Seed, app
+from understudy.cli.app import HOME, Home, Json, Seed, Settings, app
 from understudy.cli.output import Said, say, working
 
 
@@ -29,6 +29,31 @@ def describe(
     with working("auditing"):
         told = describe(data, target=target or None, behavior=behavior or None, home=home)
     say(Said(told.lines, told.data), json=json)
+
+
+@app.command()
+def features(
+    data: Annotated[Path, typer.Argument(help="Dataset artifact.")],
+    settings: Settings = None,
+    *,
+    kind: Annotated[list[str] | None, typer.Option(help="feature=kind, where the rules should not decide.")] = None,
+    slice: Annotated[str, typer.Option(help="Which slice to look at.")] = "train",
+    read: Annotated[Path | None, typer.Option(help="Normalization JSON to take in place of what is fitted.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Another dataset of this problem: what moved.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Write the map as a normalization JSON.")] = None,
+    json: Json = False,
+) -> None:
+    """What kind of number each feature is, as learners with features=identify will take it.
+
+    Example: understudy features data --kind x0=quantile --to features.json
+    """
+    from understudy.runs.features import identify_options, look
+    from understudy.runs.settings import parse_overrides
+
+    options = identify_options(parse_overrides(kind or []), parse_overrides(settings or []))
+    with working("identifying"):
+        seen = look(data, options, slice=slice, read=read, against=against, to=to)
+    say(Said(seen.lines, seen.data, seen.path), json=json)
 
 
 @app.command()

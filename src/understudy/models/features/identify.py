@@ -106,14 +106,17 @@ def identify_features(problem: Problem, batches: Iterable[Steps], options: Ident
     return identify(problem, profiled(batches, options), options)[0]
 
 
-def profiled(batches: Iterable[Steps], options: IdentifyOptions | None = None) -> Profile:
-    """The fold over batches in the order of the dataset; rows are numbered as they come."""
+def profiled(batches: Iterable[Steps], options: IdentifyOptions | None = None, start: int = 0) -> Profile:
+    """The fold over batches in the order of the dataset; rows are numbered as they come, from ``start``.
+
+    Parts that are folded apart and added need numbers of their own: ``start`` is the number of rows before a part.
+    """
     options = options or IdentifyOptions()
     total: Profile | None = None
-    rows = 0
+    rows = start
     for batch in batches:
-        for start in range(0, batch.n, _BATCH):
-            part = batch.context[start : start + _BATCH]
+        for first in range(0, batch.n, _BATCH):
+            part = batch.context[first : first + _BATCH]
             numbers = np.arange(rows, rows + len(part), dtype=np.uint64)
             own = Profile.of(part, numbers, size=options.sample, seed=options.seed)
             total, rows = own if total is None else total + own, rows + len(part)
