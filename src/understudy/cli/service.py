@@ -46,7 +46,7 @@ def key(
     name: Annotated[str, typer.Argument(help="The key to revoke, or its name.")] = "",
     *,
     scope: Annotated[
-        list[str] | None, typer.Option(help="decide, reward, read or admin; may stand several times.")
+        list[str] | None, typer.Option(help="decide, reward, read, admin; several with commas or --scope again.")
     ] = None,
     expires: Annotated[str, typer.Option(help="When a new key ends: 90d, 12h or 30m; default: never.")] = "",
     home: Home = HOME,

@@ -6,6 +6,7 @@ want the next change exactly one gets it, and the other is told what the state i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -109,10 +110,11 @@ class Journal:
             known = _experiment(db, experiment.id)
             if known is not None:
                 if (known.settings, known.problem_hash) != (experiment.settings, experiment.problem_hash):
+                    names = _different(known, experiment)
                     raise StoreError(
-                        f"experiment {experiment.id!r} was started with other settings",
+                        f"experiment {experiment.id!r} was started with other settings: {names}",
                         "Its record would no longer say how its results came about.",
-                        "Give another --experiment, or the settings it was started with.",
+                        "Say experiment=ANOTHER, or give the settings it was started with.",
                         field="experiment",
                     )
                 return known
@@ -191,6 +193,21 @@ class Journal:
             if workflow is None or change.workflow == workflow:
                 latest[change.workflow, change.job] = change
         return tuple(latest.values())
+
+
+def _different(known: Experiment, asked: Experiment) -> str:
+    """Names of the settings that differ, as one writes them: ``client.env``."""
+    old, new = _flat(known.settings), _flat(asked.settings)
+    names = sorted(name for name in {*old, *new} if old.get(name, "") != new.get(name, ""))
+    return ", ".join(names[:10]) or "the problem itself is another one"
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        inner = isinstance(value, Mapping) and bool(value)
+        found |= _flat(value, f"{before}{name}.") if inner else {before + name: repr(value)}
+    return found
 
 
 def _experiment(db: sa.Connection, id: str) -> Experiment | None:

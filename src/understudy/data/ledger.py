@@ -205,6 +205,11 @@ class Ledger:
         with self.read() as db:
             return _current(db, alias)
 
+    def aliases(self) -> tuple[str, ...]:
+        """Every alias under which anybody ever was live."""
+        with self.read() as db:
+            return _aliases_of(db)
+
     def history(self, alias: str) -> tuple[Promotion, ...]:
         """Every change of who is live, oldest first."""
         with self.read() as db:
@@ -298,8 +303,11 @@ class Ledger:
                     stack.pop()
                 else:
                     stack.append(change.policy)
+            if not past:
+                raise StoreError(f"nobody was ever live under {alias!r}, so there is nothing to go back from",
+                                 hint=_aliases(db), field=alias)  # fmt: skip
             if len(stack) < 2:
-                raise StoreError(f"nobody was live under {alias!r} before the current policy", field=alias)
+                raise StoreError(f"nobody was live under {alias!r} before {stack[0]}", field=alias)
             return _append(db, Promotion(alias=alias, version=past[-1].version + 1, policy=stack[-2], look=None,
                                          time=time, kind="rollback", reason=reason))  # fmt: skip
 
@@ -325,6 +333,15 @@ class Ledger:
                     if attempt == _RETRIES - 1:
                         raise
         raise AssertionError("unreachable")
+
+
+def _aliases_of(db: sa.Connection) -> tuple[str, ...]:
+    return tuple(db.scalars(sa.select(promotions.c.alias).distinct().order_by(promotions.c.alias)))
+
+
+def _aliases(db: sa.Connection) -> str:
+    known = ", ".join(_aliases_of(db))
+    return f"Aliases: {known}" if known else "Nothing was ever promoted here."
 
 
 def _comparison(db: sa.Connection, key: dict[str, Any]) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from understudy.core.errors import ConfigError, StoreError
+from understudy.data.times import iso
 
 Scope = Literal["decide", "reward", "read", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -107,9 +108,11 @@ def add_key(home: str | Path, scopes: Sequence[str], *, now: int, expires: str =
     """Make a key. Returns the key itself, which is stored nowhere, and what is kept of it.
 
     Args:
+        scopes: each one, or several with commas between them.
         expires: a span such as 90d, 12h or 30m; empty = never.
     Raises: ConfigError for an unknown scope or span.
     """
+    scopes = [scope.strip() for given in scopes for scope in given.split(",") if scope.strip()]
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
         what = f"unknown scope {unknown[0]!r}" if unknown else "a key needs at least one scope"
@@ -181,8 +184,12 @@ def key_lines(
     if action != "list":
         raise ConfigError(f"unknown action {action!r}", hint="Say add, list or revoke.", field="action")
     shown = [_shown(key, now) for key in read_keys(home).by_name.values()]
-    lines = [f"{k['name']}  {k['state']:8}  {','.join(k['scopes'])}" for k in shown]
+    lines = [f"{k['name']}  {k['state']:8}  {_until(k):26}  {','.join(k['scopes'])}" for k in shown]
     return lines or ["there are no keys; the service then answers on this machine only"], {"keys": shown}
+
+
+def _until(key: dict[str, Any]) -> str:
+    return "never expires" if key["expires"] is None else f"until {iso(key['expires'])[:16]}Z"
 
 
 def _shown(key: Key, now: int) -> dict[str, Any]:

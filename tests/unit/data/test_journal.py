@@ -101,8 +101,10 @@ def test_an_experiment_keeps_its_settings(url: str) -> None:
     """The same again is the same; other settings under the same id are refused."""
     entered(url, size=5)
     assert entered(url, size=5).experiment("e").settings == {"size": 5}
-    with pytest.raises(StoreError, match="other settings"):
+    with pytest.raises(StoreError, match=r"other settings: size$"):
         entered(url, size=6)
+    with pytest.raises(StoreError, match=r"other settings: client\.batch, seed, size$"):
+        entered(url, client={"batch": 5}, seed=0)
 
 
 def test_an_alias_belongs_to_one_running_experiment(url: str) -> None:

@@ -296,3 +296,17 @@ def test_concurrent_looks_each_get_a_number_of_their_own(url):
     assert sorted(ks[0] for ks in seen) == list(range(1, 9))
     assert all(len(set(ks)) == 1 for ks in seen)
     assert len(Ledger(url).looks()) == 80
+
+
+def test_a_rollback_with_nothing_to_go_back_to_says_so(tmp_path) -> None:
+    """Nobody ever live, or only one: plainly, and with the aliases there are."""
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    with pytest.raises(StoreError, match="nobody was ever live under 'production'") as nobody:
+        ledger.rollback("production", reason="complaints", time=1)
+    assert nobody.value.hint == "Nothing was ever promoted here."
+    ledger.install("prod", "aa", time=2, reason="first")
+    with pytest.raises(StoreError, match="nobody was ever live") as other:
+        ledger.rollback("production", reason="complaints", time=3)
+    assert other.value.hint == "Aliases: prod" and ledger.aliases() == ("prod",)
+    with pytest.raises(StoreError, match="nobody was live under 'prod' before aa"):
+        ledger.rollback("prod", reason="complaints", time=4)

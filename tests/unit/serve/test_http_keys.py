@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from understudy.core.errors import ConfigError, StoreError
+from understudy.data.times import iso
 from understudy.serve.keys import SCOPES, add_key, key_lines, read_keys, revoke_key
 from understudy.serve.metrics import WIDTH
 from understudy.serve.server import run_worker
@@ -109,12 +110,17 @@ def test_a_worker_started_anew_does_not_open_up_because_the_keys_are_gone(tmp_pa
 
 
 def test_the_list_says_what_opens_and_never_a_hash(tmp_path: Path) -> None:
-    """Names, states and scopes."""
+    """Names, states, ends and scopes."""
     ask = {"home": tmp_path, "scopes": [], "expires": "", "now": T0 + DAY}
     assert "no keys" in key_lines("list", "", **ask)[0][0]
     _, gone = add_key(tmp_path, ["read", "decide"], now=T0, expires="1h")
+    _, kept = add_key(tmp_path, ["read, admin", "decide"], now=T0)  # as people write lists
     lines, data = key_lines("list", "", **ask)
-    assert lines == [f"{gone.name}  expired   decide,read"] and "sha256" not in data["keys"][0]
+    assert lines == [
+        f"{gone.name}  expired   until {iso(T0 + 3_600_000_000)[:16]}Z     decide,read",
+        f"{kept.name}  valid     never expires               decide,read,admin",
+    ]
+    assert "sha256" not in data["keys"][0]
     with pytest.raises(ConfigError):
         key_lines("revoke", "nobody", **ask)
     with pytest.raises(ConfigError):
