@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -48,6 +49,21 @@ def watched(tensorboard: Path | None) -> Iterator[Callable[[Any], None]]:
             note(point)
 
         yield show
+
+
+def counting(what: str, every: float = 2.0) -> Callable[[int, int], None]:
+    """Tells on standard error, every few seconds, how many rows are done and how many were set aside."""
+    start = last = time.monotonic()
+
+    def told(rows: int, aside: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every:
+            last = now
+            more = f", {aside:,} set aside" if aside else ""
+            print(f"{rows:,} rows {what}{more}, {rows / (now - start):,.0f} per second", file=sys.stderr)
+
+    return told
 
 
 def already(artifact: Path) -> list[str]:

@@ -60,6 +60,7 @@ class Rows:
     text: bool = False  # every value is text (CSV), so numbers are parsed from it
     extra: dict[int, str] = field(default_factory=dict)  # row → first key that no field or feature has
     rejects: list[Reject] = field(default_factory=list)
+    batch: Any = None  # the pa.RecordBatch that the rows came from, as it was read (CSV: all text)
 
     @property
     def n(self) -> int:
@@ -366,7 +367,8 @@ def _table_rows(
         elif name not in names.ignore:
             for i in np.flatnonzero(np.asarray(column.is_valid())):
                 extra.setdefault(int(i), name)
-    return Rows(places, columns, lambda i: _as_json(batch.slice(i, 1).to_pylist()[0]), text, extra, rejects)
+    raw = lambda i: _as_json(batch.slice(i, 1).to_pylist()[0])
+    return Rows(places, columns, raw, text, extra, rejects, batch)
 
 
 def _nested(column: pa.Array, names: Names | None) -> tuple[dict[str, Column], dict[int, str]]:

@@ -108,7 +108,7 @@ def check_decisions(rows: Rows, problem: Problem, source: int) -> tuple[Faults, 
     _action(rows, problem, faults, made)
     _propensity(rows, problem, faults, made)
     for feature in problem.features:
-        made[f"context.{feature.name}"] = _feature(rows, feature, faults)
+        made[f"context.{feature.name}"] = feature_values(rows, feature, faults)
     for name in problem.outcome_names:
         made[f"outcome.{name}"] = _beside(rows, name, faults)
     made |= {"source": np.full(n, source, np.int32), "line": rows.lines}
@@ -237,7 +237,7 @@ def _allowed(rows: Rows, lookup: dict, k: int, faults: Faults, action: np.ndarra
         return pa.nulls(rows.n, pa.list_(pa.bool_()))
     column = rows.columns["allowed"]
     parsed = col.members(column, lookup)
-    mask = parsed.values if parsed.values.shape[1] == k else _narrow(parsed.values, lookup, k)
+    mask = parsed.values if parsed.values.shape[1] == k else narrow(parsed.values, lookup, k)
     faults.flag(
         parsed.wrong, "allowed", lambda i: f"allowed={_short(column, i)} is not a list of the problem's actions"
     )
@@ -246,7 +246,8 @@ def _allowed(rows: Rows, lookup: dict, k: int, faults: Faults, action: np.ndarra
     return listed(mask, ~parsed.good, pa.bool_())
 
 
-def _narrow(wide: np.ndarray, lookup: dict, k: int) -> np.ndarray:
+def narrow(wide: np.ndarray, lookup: dict, k: int) -> np.ndarray:
+    """bool[n, k] of the actions, from bool[n, names] of all the names they have."""
     mask = np.zeros((len(wide), k), bool)
     for column, place in enumerate(lookup.values()):
         mask[:, place] |= wide[:, column]
@@ -314,7 +315,7 @@ def _propensities(rows: Rows, k: int, faults: Faults, made: dict[str, Any]) -> c
     return parsed
 
 
-def _feature(rows: Rows, feature: Feature, faults: Faults) -> np.ndarray:
+def feature_values(rows: Rows, feature: Feature, faults: Faults) -> np.ndarray:
     """f32[n]: numbers as they are, booleans 0 and 1, categories by index; NaN where an optional one is missing."""
     column, name = rows.columns.get(f"context.{feature.name}"), feature.name
     if column is None:
