@@ -24,6 +24,7 @@ NAMES = (
     "ope",
     "data",
     "joins",
+    "envs",
     "shuttle_learners",
     "guard",
     "killed_loop",

@@ -13,6 +13,8 @@ from understudy.core.protocols import Feedback, View
 GRAVITY, CART, POLE, HALF_LENGTH, FORCE, TAU = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02
 TOTAL, POLE_MOMENT = POLE + CART, POLE * HALF_LENGTH
 FARTHEST, STEEPEST = 2.4, 12 * 2 * math.pi / 360  # beyond either the episode is over
+_PUSH = np.array([-FORCE, FORCE])
+_BOUNDS = np.array([[FARTHEST], [STEEPEST]])
 START = 0.05  # every number of a new state is uniform in ±START
 
 
@@ -34,26 +36,27 @@ class CartPole:
 
     def renew(self, ended: np.ndarray) -> View:
         """Begin the episodes marked in bool[w] anew; the others stand as they are."""
-        self._state[:, ended] = self._rng.uniform(-START, START, (4, int(ended.sum())))
-        self._age[ended] = 0
+        places = np.flatnonzero(ended)
+        self._state[:, places] = self._rng.uniform(-START, START, (4, len(places)))
+        self._age[places] = 0
         return self._view()
 
     def step(self, action: np.ndarray) -> tuple[View, Feedback]:
         """Push each cart: action i32[w], 0 left, 1 right."""
-        x, speed, angle, spin = self._state
+        _, _, angle, spin = state = self._state
         cosine, sine = np.cos(angle), np.sin(angle)
-        push = np.where(action == 1, FORCE, -FORCE)
-        pull = (push + POLE_MOMENT * np.square(spin) * sine) / TOTAL
+        pull = (_PUSH.take(action) + POLE_MOMENT * np.square(spin) * sine) / TOTAL
         turn = (GRAVITY * sine - cosine * pull) / (HALF_LENGTH * (4.0 / 3.0 - POLE * np.square(cosine) / TOTAL))
-        shove = pull - POLE_MOMENT * turn * cosine / TOTAL
-        following = np.empty_like(self._state)
-        following[0], following[1] = x + TAU * speed, speed + TAU * shove
-        following[2], following[3] = angle + TAU * spin, spin + TAU * turn
-        self._state = following
+        change = np.empty_like(state)  # per second; all four at once, since every call into NumPy costs as much
+        change[::2] = state[1::2]
+        change[1], change[3] = pull - POLE_MOMENT * turn * cosine / TOTAL, turn
+        change *= TAU
+        self._state = change = np.add(state, change, out=change)
         self._age += 1
-        terminated = (np.abs(following[0]) > FARTHEST) | (np.abs(following[2]) > STEEPEST)
+        far, steep = np.abs(change[::2]) > _BOUNDS
+        terminated = far | steep
         reward = np.ones(len(terminated))
-        return self._view(), Feedback(reward[:, None], reward, terminated, (self._age >= self.steps) & ~terminated)
+        return self._view(), Feedback(reward[:, None], reward, terminated, (self._age >= self.steps) > terminated)
 
     def _view(self) -> View:
         return View(self._state.T.astype(np.float32))
