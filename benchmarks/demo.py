@@ -32,7 +32,7 @@ def covered(estimate: Estimate, truths: dict[str, float]) -> bool | None:
 def one(seed: int, shuttle: str | None) -> dict[str, object]:
     """One demo: outcomes of the verdicts, and how its intervals fared."""
     with tempfile.TemporaryDirectory() as folder:
-        shown = demo(to=Path(folder) / "demo", shuttle=shuttle, seed=seed, say=None)
+        shown = demo(to=Path(folder) / "demo", shuttle=shuttle, seed=seed, episodes=False, say=None)
     judged = [(e, covered(e, shown.truths)) for e in shown.estimates]
     return {
         "seed": seed,

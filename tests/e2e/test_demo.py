@@ -70,3 +70,15 @@ def test_the_demo_does_not_delete_what_it_did_not_make(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no demo made"):
         demo(to=tmp_path, say=None)
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_the_second_act_learns_from_guessing(shown: Shown) -> None:
+    """500 episodes that fell after 22 steps or so become a policy that stays up; every epoch has its estimates."""
+    second = shown.second
+    assert second is not None
+    assert 18 < second.random < 27 and second.trained >= 180
+    assert len(second.truths) == len(second.curves.points) == 10
+    assert all(point.estimates for point in second.curves.points)
+    verify_artifact(place(shown) / "episodes" / "runs" / "bcq")
+    page = second.page.read_text()
+    assert page.count("<svg") == 4 and "<script" not in page and f"Epoch {second.chosen} became" in page

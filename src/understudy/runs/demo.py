@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from understudy.core.protocols import Environment
 from understudy.report import write_report
 from understudy.runs.assess import Assessment
 from understudy.runs.bring import bring, bring_together, draft
+from understudy.runs.demo_episodes import Second, second_act
 from understudy.runs.describe import describe
 from understudy.runs.gather import gather
 from understudy.runs.prove import Proof, promote, prove
@@ -37,11 +39,12 @@ class Shown:
     estimates: tuple[Estimate, ...]
     verdicts: dict[str, Verdict]
     truths: dict[str, float]
+    second: Second | None = None  # the act on episodes, where it was played
 
     def as_dict(self) -> dict[str, Any]:
         """For a machine."""
         return {"report": str(self.report), "estimates": self.estimates, "verdicts": self.verdicts,
-                "truths": self.truths}  # fmt: skip
+                "truths": self.truths, "episodes": self.second and self.second.as_dict()}  # fmt: skip
 
 
 def demo(
@@ -50,12 +53,14 @@ def demo(
     shuttle: str | Path | None = None,
     decisions: int = 20_000,
     seed: int = 0,
+    episodes: bool = True,
     say: Callable[[str], None] | None = print,
 ) -> Shown:
     """Log, ingest, join, audit, train, evaluate, gate, promote, report; all below ``to``, which is made anew.
 
     Args:
         shuttle: path of ``shuttle.trn``; None uses the digits that ship with scikit-learn.
+        episodes: play the second act too, on logs of episodes; it needs the extra ``learn``.
         say: is told each step; None keeps quiet.
 
     Raises: ConfigError if ``to`` holds something a demo did not make.
@@ -94,9 +99,19 @@ def demo(
         commands=(f"understudy demo --seed {seed}" + (f" --shuttle {shuttle}" if shuttle else ""),), seed=seed,
     )  # fmt: skip
     page = write_report(report, place / "report")
-    tell("7. Everything above is on one page; open it in a browser:")
+    tell(f"7. Everything above is on one page; open it in a browser: {page}")
     estimates = tuple(e for candidate in report.candidates for e in candidate.estimates)
-    return Shown(page, estimates, verdicts, truths)
+    second = _second(place / "episodes", seed, tell) if episodes else None
+    return Shown(page, estimates, verdicts, truths, second)
+
+
+def _second(place: Path, seed: int, tell: Callable[[str], None]) -> Second | None:
+    if find_spec("jax") is None:
+        tell('8. Logs of episodes need the extra "learn": pip install "understudy[learn]"')
+        return None
+    second = second_act(place, seed=seed, say=tell)
+    tell(f"11. How it learned, epoch by epoch: {second.page}")
+    return second
 
 
 def _fresh(place: Path) -> Path:
