@@ -19,9 +19,9 @@ from understudy.ope.audit import Known, audit
 from understudy.ope.diagnostics import diagnose
 from understudy.ope.summary import summarize
 from understudy.runs.assess import aligned
+from understudy.runs.baseline import episode_lines, summarize_episodes, timeline_lines
 from understudy.runs.bring import joined_lines
 from understudy.runs.home import Home
-from understudy.runs.sequence import episode_lines, summarize_episodes, timeline_lines
 from understudy.runs.train import open_policy
 
 

@@ -19,7 +19,7 @@ from understudy.envs.rollout import episodes
 from understudy.models.box import UniformBox
 from understudy.models.shares import Shares
 from understudy.ope.audit import audit
-from understudy.runs.sequence import clustered, episode_lines, summarize_episodes
+from understudy.runs.baseline import clustered, episode_lines, summarize_episodes
 
 
 def _two() -> MemoryDataset:
