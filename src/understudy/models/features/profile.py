@@ -44,8 +44,8 @@ class Sample:
         """Without what cannot be among the lowest."""
         if bound >= self.bound:
             return self
-        kept = [(priority, values, priority <= bound) for priority, values in self.chunks]
-        return Sample(self.size, tuple((priority[low], values[low]) for priority, values, low in kept), bound)
+        kept = [(priority, values, np.flatnonzero(priority <= bound)) for priority, values in self.chunks]
+        return Sample(self.size, tuple((p.take(low), values.take(low)) for p, values, low in kept), bound)
 
     def cut(self) -> Sample:
         """Exactly the lowest, as one chunk."""
@@ -55,8 +55,8 @@ class Sample:
         if len(values) <= self.size:
             return Sample(self.size, ((priority, values),), self.bound)
         low = np.argpartition(priority, self.size - 1)[: self.size]
-        priority = priority[low]
-        return Sample(self.size, ((priority, values[low]),), priority.max())
+        priority = priority.take(low)
+        return Sample(self.size, ((priority, values.take(low)),), priority.max())
 
     def ordered(self) -> np.ndarray:
         """The sampled values, ascending, f64[≤ size]."""
@@ -125,8 +125,8 @@ _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 def _column(column: np.ndarray, priority: np.ndarray, size: int) -> _Column:
     """One column of a batch, f32[n]."""
-    present = ~np.isnan(column)
-    x, priority = column[present], priority[present]
+    present = np.flatnonzero(~np.isnan(column))  # places are taken four times as fast as a mask is applied
+    x, priority = column.take(present), priority.take(present)
     if not len(x):
         return _Column(0, np.inf, -np.inf, shape_of(x), True, x, Sample(size, (), _ALL))
     low, high, infinite = float(x.min()), float(x.max()), 0
