@@ -132,11 +132,18 @@ def _add(parts: list[Any], key: str, column: pa.Array) -> None:
         parts.append("]")
     elif pa.types.is_floating(column.type):
         parts += [key, _number(column)]
+    elif pa.types.is_string(column.type) and not column.null_count and not pc.any(_odd(column)).as_py():
+        parts += [f'{key}"', column.cast(pa.binary()), '"']
     else:
         encoded = column.dictionary_encode() if not pa.types.is_dictionary(column.type) else column
         words = [None if w is None else key.encode() + msgspec.json.encode(w) for w in encoded.dictionary.to_pylist()]
         texts = pa.array(words, pa.binary()).take(encoded.indices)
         parts.append(texts.fill_null(b"") if texts.null_count else texts)
+
+
+def _odd(texts: pa.Array) -> pa.Array:
+    """Where a text holds what JSON escapes."""
+    return pc.match_substring_regex(texts, r'["\\\x00-\x1f]')
 
 
 def _number(column: pa.Array) -> pa.Array:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from understudy.core.hashing import fractions
-from understudy.core.protocols import Policy
+from understudy.models.screen import probabilities
 from understudy.ops import explore
 
-CHUNK = 1024  # rows whose hidden layers stay in the cache
+CHUNK = 512  # rows whose hidden layers stay in the cache
 
 
 class Scored(NamedTuple):
@@ -21,25 +21,31 @@ class Scored(NamedTuple):
     probs: np.ndarray | None  # f64[n, k]; None for continuous actions
 
 
-def score(policy: Policy, context: np.ndarray, keys: np.ndarray, allowed: np.ndarray | None = None) -> Scored:
-    """Decide on n rows: u = ``fractions`` of each row's key u64[n], then the inverse CDF of its probabilities.
+class Scorer:
+    """Decides on many rows: u = ``fractions`` of each row's key, then the inverse CDF of the policy's probabilities.
 
     Each row gets what it would get alone, up to the rounding of a matrix product.
     """
-    parts = []
-    for i in range(0, len(context), CHUNK):
-        rows = slice(i, i + CHUNK)
-        parts.append(_chunk(policy, context[rows], keys[rows], None if allowed is None else allowed[rows]))
-    action, propensity, probs = (list(column) for column in zip(*parts))
-    return Scored(np.concatenate(action), np.concatenate(propensity), np.concatenate(probs) if len(probs[0]) else None)
 
+    def __init__(self, policy: Any) -> None:
+        self.policy = policy
+        self.probs = probabilities(policy) if hasattr(policy, "probs") else None
 
-def _chunk(policy: Any, context: np.ndarray, keys: np.ndarray, allowed: np.ndarray | None) -> tuple[np.ndarray, ...]:
-    if not hasattr(policy, "probs"):
-        return *policy.act(context, Keyed(keys), allowed), np.empty(0)
-    p = explore.check_pmf(policy.probs(context, allowed), allowed)
-    action = explore.draw(p, fractions(keys))
-    return action, np.take_along_axis(p, action[:, None].astype(np.int64), 1)[:, 0], p
+    def __call__(self, context: np.ndarray, keys: np.ndarray, allowed: np.ndarray | None = None) -> Scored:
+        """Decide on context f32[n, d] with keys u64[n]; allowed bool[n, k]."""
+        parts = []
+        for i in range(0, len(context), CHUNK):
+            rows = slice(i, i + CHUNK)
+            parts.append(self._chunk(context[rows], keys[rows], None if allowed is None else allowed[rows]))
+        action, propensity, probs = (np.concatenate(column) for column in zip(*parts))
+        return Scored(action, propensity, None if self.probs is None else probs)
+
+    def _chunk(self, context: np.ndarray, keys: np.ndarray, allowed: np.ndarray | None) -> tuple[np.ndarray, ...]:
+        if self.probs is None:
+            return *self.policy.act(context, Keyed(keys), allowed), np.empty(0)
+        p = explore.check_pmf(self.probs(context, allowed), allowed)
+        action = explore.draw(p, fractions(keys))
+        return action, p[np.arange(len(p)), action], p
 
 
 class Keyed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +15,13 @@ import pyarrow as pa
 from understudy.core.errors import ConfigError, DataError, StoreError
 from understudy.core.hashing import text_hashes
 from understudy.core.problem import Problem
-from understudy.core.protocols import Policy
 from understudy.data.decided import Decided, Whole, aside
 from understudy.data.read import Reject
 from understudy.data.sources import FORMATS, Source, resolve
 from understudy.data.states import Batch, check_states, read_states
 from understudy.data.times import MICRO, instant
 from understudy.models.policy_file import read_policy
-from understudy.models.scoring import score
+from understudy.models.scoring import Scorer
 from understudy.runs.home import Home, now
 from understudy.runs.incumbent import locate
 
@@ -64,18 +63,20 @@ class Draws:
     def ids(self, batch: Batch) -> tuple[list[str], pa.Array | None]:
         """The id of every row, and those that were made here (null where the row had one); None if none was made."""
         given = _texts(batch, "decision_id")
-        episodes, turns = _texts(batch, "episode_id"), _texts(batch, "t")
-        made: list[str | None] = []
-        for i, id in enumerate(given):
-            if id is not None:
-                made.append(None)
-            elif episodes[i] is not None and turns[i] is not None:
-                made.append(f"{episodes[i]}:{turns[i]}")
-            else:
-                made.append(f"{self.name}-{batch.rows.lines[i]}")
-        if made.count(None) == len(made):
+        if None not in given:
             return given, None  # pyright: ignore[reportReturnType]
-        return [a if a is not None else b for a, b in zip(given, made)], pa.array(made, pa.string())  # pyright: ignore
+        episodes, turns = _texts(batch, "episode_id"), _texts(batch, "t")
+        if None not in episodes and None not in turns:
+            made = [f"{episode}:{t}" for episode, t in zip(episodes, turns)]
+        else:
+            made = [
+                f"{self.name}-{line}" if episode is None or t is None else f"{episode}:{t}"
+                for line, episode, t in zip(batch.rows.lines.tolist(), episodes, turns)
+            ]
+        if given.count(None) == len(given):
+            return made, pa.array(made, pa.string())
+        own = pa.array([own if id is None else None for id, own in zip(given, made)], pa.string())
+        return [own if id is None else id for id, own in zip(given, made)], own
 
     def keys(self, ids: list[str]) -> np.ndarray:
         """u64[n]; ``hashing.fractions`` of them is the u of each decision, as a service of this application draws."""
@@ -122,7 +123,7 @@ def predict(
     with ExitStack() as files:
         bad = None if quarantine is None else files.enter_context(Whole(Path(quarantine)))
         out = Decided(files.enter_context(Whole(to)), to, held.problem)
-        decider = _Decider(held.policy, policy_id, held.problem, draws)
+        decider = _Decider(Scorer(held.policy), policy_id, held.problem, draws)
         rows = refused = 0
         for batch in read_states(source, held.problem):
             context, allowed, rejects = check_states(batch, held.problem, overwrite=overwrite)
@@ -154,7 +155,7 @@ def moment(said: str) -> float | None:
 class _Decider:
     """Who decides, and what is written about it."""
 
-    policy: Policy
+    scorer: Scorer
     policy_id: str
     problem: Problem
     draws: Draws
@@ -164,10 +165,10 @@ class _Decider:
         """The new columns of a batch."""
         ids, own = self.draws.ids(batch)
         made: dict[str, pa.Array] = {} if own is None else {"decision_id": own}
-        known = _texts(batch, "time") if self.draws.time is not None else []
+        known = _listed(batch, "time") if self.draws.time is not None else []
         if None in known:
             made["time"] = pa.array([None if value is not None else self.draws.time for value in known], pa.float64())
-        scored = score(self.policy, context, self.draws.keys(ids), allowed)
+        scored = self.scorer(context, self.draws.keys(ids), allowed)
         names = self.problem.actions.names
         if names:
             made["action"] = pa.DictionaryArray.from_arrays(pa.array(scored.action), pa.array(names, pa.string()))
@@ -186,13 +187,21 @@ def _lists(values: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
-def _texts(batch: Batch, name: str) -> list[str | None]:
-    """A column as texts; None where a row does not say."""
+def _listed(batch: Batch, name: str) -> Sequence[Any]:
+    """A column's values; None where a row does not say."""
     column = batch.rows.columns.get(name)
     if column is None:
         return [None] * batch.rows.n
-    values = column.to_pylist() if isinstance(column, pa.Array) else column
-    return [value if type(value) is str or value is None else str(value) for value in values]
+    return column.to_pylist() if isinstance(column, pa.Array) else column
+
+
+def _texts(batch: Batch, name: str) -> list[str | None]:
+    """A column as texts; None where a row does not say."""
+    values = _listed(batch, name)
+    kinds = set(map(type, values))
+    if kinds <= {str, type(None)}:
+        return list(values)
+    return list(map(str, values)) if kinds == {int} else [None if value is None else str(value) for value in values]
 
 
 def _sound(batch: Batch, rejects: list[Reject]) -> Batch:
