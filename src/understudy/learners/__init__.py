@@ -28,5 +28,7 @@ LEARNERS = {
     "bcq": "understudy.learners.bcq:BCQ",
     "reward_network": "understudy.learners.reward_network:RewardNetwork",
     "parametric_dqn": "understudy.learners.parametric_dqn:ParametricDQN",
+    "ppo": "understudy.learners.ppo:PPO",
+    "reinforce": "understudy.learners.reinforce:Reinforce",
     "vw": "understudy.learners.vw:VW",
 }

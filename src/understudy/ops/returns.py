@@ -86,6 +86,27 @@ def to_go(steps: Steps, discount: float) -> np.ndarray:
     return out
 
 
+def advantages(
+    steps: Steps, value: np.ndarray, beyond: np.ndarray, discount: float, trace: float, scale: float = 1.0
+) -> np.ndarray:
+    """Generalised advantages A_t = δ_t + γ^{span_t} λ A_{t+1}, δ_t = r_t + γ^{span_t} V_{t+1} − V_t. → f64[n].
+
+    After the last step of an episode V is 0 if it terminated, else ``beyond`` f64[m], and A is 0.
+    Args: value V_t f64[n]; trace λ; scale, a factor on rewards. Source: Schulman et al. 2016, equations 11, 12, 16.
+    """
+    hop, starts = hops(steps, discount), steps.starts
+    last = starts[1:] - 1
+    ahead = np.append(value[1:], 0.0)
+    ahead[last] = np.where(steps.terminated[last], 0.0, beyond)
+    out = scale * steps.reward + hop * ahead - value
+    ends = np.zeros(steps.n, bool)
+    ends[last] = True
+    for rows in reversed(list(walk(starts))):
+        on = rows[~ends[rows]]
+        out[on] += hop[on] * trace * out[on + 1]
+    return out
+
+
 def padded(column: np.ndarray, starts: np.ndarray, width: int, *, keep: bool = False) -> np.ndarray:
     """A column f64[n] as a table [m, width]; past its end an episode has 0, or with ``keep`` its last entry."""
     m, size = len(starts) - 1, lengths(starts)
