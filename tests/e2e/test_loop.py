@@ -218,9 +218,11 @@ def test_live_traffic_by_the_clock(tmp_path: Path) -> None:
     with LocalService(home, "production", problem=problem_of(told), poll=0.01) as service:
         asking = threading.Thread(target=_ask, args=(service, 60))
         asking.start()
-        result = run_loop(told, home=home, service=service)
+        heard: list[str] = []
+        result = run_loop(told, home=home, service=service, tell=heard.append)
         asking.join()
     assert result.rows[0].decisions == 60 and result.rows[0].mean_reward == 1.0
+    assert heard[0].startswith("turn 1: waiting for 60 decisions") and heard[1].endswith("waiting 1s for their rewards")
 
 
 def _ask(service: LocalService, n: int) -> None:

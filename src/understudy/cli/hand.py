@@ -52,6 +52,8 @@ def _told(body: dict[str, Any]) -> list[str]:
     """What a person wants to know of a step's results."""
     if "mean_reward" in body:
         lines = [f"{body['decisions']} decisions, mean reward {body['mean_reward']:.4f}"]
+        if body.get("pending"):
+            lines.append(f"{body['pending']} more whose window is still open: they belong to the next turn")
         guard = body.get("guard")
         return [*lines, "GUARDRAIL: the live policy was rolled back"] if guard and guard["breached"] else lines
     if "rows" in body:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from understudy.cli.output import Said, say, working
 Words = Annotated[
     list[str] | None, typer.Argument(help="Settings file (default: loop.yaml), then key=value.", show_default=False)
 ]
-Experiment = Annotated[str, typer.Option(help="Id of the experiment.")]
+Experiment = Annotated[str, typer.Option(help="Id of the experiment; default: the only one there is.")]
 Service = Annotated[str, typer.Option(help="URL of a running service; default: one in this process.")]
 Key = Annotated[str, typer.Option(envvar="UNDERSTUDY_KEY", help="Key for the service at that URL.")]
 Decision = Annotated[str, typer.Argument(help="Id of a decision.")]
@@ -65,12 +66,12 @@ def loop(
     if dry_run:
         return say(Said(resolved_lines(told), {"experiment": told.id, "settings": told}), json=json)
     with working("looping"), loop_service(told, home, service, key) as acting:
-        result = run_loop(told, home=home, service=acting)
+        result = run_loop(told, home=home, service=acting, tell=lambda line: print(line, file=sys.stderr, flush=True))
     say(Said(result.lines(), report(result), str(home / "experiments" / told.id)), json=json)
 
 
 @app.command()
-def status(*, experiment: Experiment, home: Home = HOME, json: Json = False) -> None:
+def status(*, experiment: Experiment = "", home: Home = HOME, json: Json = False) -> None:
     """Where an experiment stands: turns, verdicts, who is live, what is next.
 
     Example: understudy status --experiment spring --json
@@ -78,21 +79,22 @@ def status(*, experiment: Experiment, home: Home = HOME, json: Json = False) -> 
     from msgspec import to_builtins
 
     from understudy.runs.experiment import status
-    from understudy.runs.standing import status_lines
+    from understudy.runs.standing import only_experiment, status_lines
 
-    at = status(home, experiment)
+    at = status(home, only_experiment(home, experiment))
     say(Said(status_lines(at), to_builtins(at)), json=json)
 
 
 @app.command()
-def clean(*, experiment: Experiment, home: Home = HOME, dry_run: DryRun = False, json: Json = False) -> None:
+def clean(*, experiment: Experiment = "", home: Home = HOME, dry_run: DryRun = False, json: Json = False) -> None:
     """End an experiment and delete what its turns made; say what is deleted and what is kept.
 
     Example: understudy clean --experiment spring --dry-run
     """
     from understudy.runs.experiment import clean
+    from understudy.runs.standing import only_experiment
 
-    said = clean(home, experiment, dry_run=dry_run)
+    said = clean(home, only_experiment(home, experiment), dry_run=dry_run)
     deletes = [f"{'would delete' if dry_run else 'deleted'}: {line}" for line in said["deletes"]]
     say(Said([*deletes, *(f"kept: {line}" for line in said["keeps"])], dict(said)), json=json)
 

@@ -17,7 +17,16 @@ def loop_service(settings: Any, home: Path, url: str, key: str) -> Iterator[Serv
     if url:
         from understudy.serve.client import Client
 
-        yield Client(url, key or None)
+        client = Client(url, key or None)
+        served = client.status()["alias"]
+        if served != settings.alias:  # asked before anything is entered in the ledger
+            raise ConfigError(
+                f"the service at {url} serves {served!r}; the experiment is on {settings.alias!r}",
+                "Its decisions would be another alias's, and no promotion would ever reach it.",
+                f"Say alias={served}, or give the service of {settings.alias!r}.",
+                field="alias",
+            )
+        yield client
         return
     if settings.client is None:
         raise ConfigError(

@@ -172,7 +172,7 @@ def _join(course: Course, body: dict[str, Any], service: Service | None) -> dict
         "as_of": iso(new.manifest.config["as_of"]),
         "dataset": {"path": f"data/{name}", "id": new.manifest.id},
         "all": {"path": f"data/all-{name}", "id": whole.manifest.id},
-        "decisions": new.n_steps, "mean_reward": _mean_reward(new),
+        "decisions": new.n_steps, "pending": new.manifest.counts["pending"], "mean_reward": _mean_reward(new),
         "guard": None if watched is None else watched.as_dict(),
     }  # fmt: skip
 

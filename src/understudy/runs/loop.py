@@ -103,6 +103,7 @@ def run_loop(
     service: Service,
     client: Client | None = None,
     after: Callable[[Course, Step], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> LoopResult:
     """Start an experiment, or go on with it wherever it was left, until its last turn is done.
 
@@ -110,12 +111,13 @@ def run_loop(
         service: who decides; it must serve the settings' alias from the same home.
         client: who asks; None is the settings' simulated one, or live traffic where they name none.
         after: is told after every step.
+        tell: is told, in words, what live traffic is waited for.
     Raises: whatever a step raises; the reason is in the journal, and the same call goes on from there.
     """
     course = steps.start(settings, home=home, service=service)
     client = client or simulation(settings)
     while (step := course.next) is not None:
-        _do(course, step, service, client)
+        _do(course, step, service, client, tell or _quiet)
         if course.next == step:
             raise StoreError(
                 f"{step.verb} of turn {step.turn} was done and is still next", "The journal contradicts itself."
@@ -137,9 +139,13 @@ def simulation(settings: LoopSettings) -> Simulation | None:
     return Simulation(world, seed, settings.id, settings.window, delivery, spec.batch, spec.client_times)
 
 
-def _do(course: Course, step: Step, service: Service, client: Client | None) -> None:
+def _quiet(_: str) -> None:
+    return
+
+
+def _do(course: Course, step: Step, service: Service, client: Client | None, tell: Callable[[str], None]) -> None:
     if step.verb == "join":
-        steps.join(course.home, course.id, as_of=_served(course, step, service, client), service=service)
+        steps.join(course.home, course.id, as_of=_served(course, step, service, client, tell), service=service)
     elif step.verb == "train":
         steps.train(course.home, course.id, service=service)
     elif step.verb == "evaluate":
@@ -150,7 +156,9 @@ def _do(course: Course, step: Step, service: Service, client: Client | None) -> 
         raise ConfigError(f"a loop knows no step {step.verb!r}")
 
 
-def _served(course: Course, step: Step, service: Service, client: Client | None) -> str | None:
+def _served(
+    course: Course, step: Step, service: Service, client: Client | None, tell: Callable[[str], None]
+) -> str | None:
     """A turn's decisions are made, the guardrail read between stretches of them; returns up to when all is reported.
 
     A turn whose join a killed process had begun is not played again: its events are what they are.
@@ -158,7 +166,7 @@ def _served(course: Course, step: Step, service: Service, client: Client | None)
     if any(job.workflow == "joining" and job.in_flight for job in course.jobs):
         return None
     if client is None:
-        return _traffic(course, step)
+        return _traffic(course, step, tell)
     size, rail, as_of = course.settings.size, course.settings.guardrail, None
     first, end = (step.turn - 1) * size, step.turn * size
     while first < end:
@@ -178,19 +186,21 @@ def _ripe(course: Course) -> str:
     return iso(now() - GRACE)
 
 
-def _traffic(course: Course, step: Step) -> str:
+def _traffic(course: Course, step: Step, tell: Callable[[str], None]) -> str:
     """Wait until others have asked for a turn's decisions and their windows have closed."""
     before = course.done("joining", step.turn - 1)
-    mark, seen = dict(before.body["upto"]) if before else {}, 0
+    mark, seen, size = dict(before.body["upto"]) if before else {}, 0, course.settings.size
+    tell(f"turn {step.turn}: waiting for {size} decisions of others in {course.log}")
     log = open_event_log(course.log, None)
     try:
-        while seen < course.settings.size:
+        while seen < size:
             entries, mark = log.read(mark)
             seen += sum(entry.kind == "decision" for entry in entries)
             if not entries:
                 clock.sleep(POLL)
     finally:
         log.close()
+    tell(f"turn {step.turn}: {seen} decisions have come; waiting {course.settings.window} for their rewards")
     return _ripe(course)
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
-from understudy.core.errors import StoreError
+from understudy.core.errors import ConfigError, StoreError
 from understudy.core.evidence import Estimate, Lift
 from understudy.data.home import LOGGED, Home, now
-from understudy.data.journal import Change
+from understudy.data.journal import Change, Journal
+from understudy.data.ledger import Promotion
 from understudy.data.traffic import Direction, Traffic
 from understudy.report.loop_model import LoopRow
-from understudy.runs import hosting
+from understudy.runs import guard, hosting
 from understudy.runs.course import Course, open_course
 from understudy.runs.prove import LIFT, verdict_folder
 
@@ -27,7 +28,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Args:
         next: the verb that may follow, "" at the end. turn: the one it belongs to.
-        live: who is live under the alias; trial: who has a share of the traffic, and how large.
+        live: who is live under the alias; trial: who has a share of the traffic, and how large; watched: whether that
+            is the previous policy, kept beside the one that took its place.
+        by_hand: changes of who is live that no step of the experiment made: rollbacks, overrides, promotions.
         in_flight: jobs that were begun and have not ended: somebody works on them, or was killed.
         given_up: jobs that failed, with their reasons.
     """
@@ -40,6 +43,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     live: str
     trial: str
     share: float
+    watched: bool
+    by_hand: tuple[dict[str, Any], ...]
     turns: tuple[dict[str, Any], ...]
     in_flight: tuple[dict[str, Any], ...]
     given_up: tuple[dict[str, Any], ...]
@@ -50,7 +55,8 @@ def status(home: str | Path | Home, experiment: str) -> Standing:
     """An experiment at this moment. Raises: StoreError if nobody started it."""
     course = open_course(home, experiment)
     step, jobs = course.next, course.jobs
-    live, direction = course.home.ledger.current(course.alias), Traffic(course.home.ledger).current(course.alias)
+    history = course.home.ledger.history(course.alias)
+    live, direction = history[-1] if history else None, Traffic(course.home.ledger).current(course.alias)
     return Standing(
         experiment=course.id,
         alias=course.alias,
@@ -60,6 +66,8 @@ def status(home: str | Path | Home, experiment: str) -> Standing:
         live=live.policy if live else LOGGED,
         trial=direction.candidate or "" if direction.mode == "canary" else "",
         share=direction.share,
+        watched=live is not None and guard.kept_beside(history, live.policy, direction.candidate),
+        by_hand=_by_hand(course, history),
         turns=tuple(_plain(row) for row in rows(course)),
         in_flight=tuple(_job(job) for job in jobs if job.in_flight),
         given_up=tuple(_job(job) for job in jobs if job.reason),
@@ -67,12 +75,26 @@ def status(home: str | Path | Home, experiment: str) -> Standing:
     )
 
 
+def only_experiment(home: str | Path, named: str) -> str:
+    """The experiment that is meant: the named one, or the only one there is. Raises: ConfigError lists them."""
+    place = Home(home)
+    known = [one.id for one in Journal(place.ledger).experiments()] if place.exists else []
+    if named or len(known) == 1:
+        return named or known[0]
+    what = f"{len(known)} experiments are known" if known else f"no experiment was ever started in {place.folder}"
+    hint = f"Say --experiment, one of: {', '.join(known)}" if known else "Start one with: understudy loop loop.yaml"
+    raise ConfigError(what, hint=hint, field="experiment")
+
+
 def status_lines(at: Standing) -> list[str]:
     """For a person."""
     following = f"next: {at.next} of turn {at.turn}" if at.next else "nothing is left to do"
     lines = [f"experiment {at.experiment} on {at.alias}: {at.state}, {following}", f"live: {at.live}"]
     if at.trial:
-        lines.append(f"on trial: {at.trial} with {at.share:.0%} of the traffic")
+        role = "previous policy, kept to watch the live one" if at.watched else "on trial"
+        lines.append(f"{role}: {at.trial} with {at.share:.0%} of the traffic")
+    lines += [f"by hand: {one['kind']} to {one['policy']} (version {one['version']})" + (f": {one['reason']}" if
+              one["reason"] else "") for one in at.by_hand]  # fmt: skip
     for row in at.turns:
         verdict = row["outcome"].replace("_", " ") or _unjudged(row, at)
         verdict += "; promoted" if row["promoted"] else ""
@@ -80,6 +102,18 @@ def status_lines(at: Standing) -> list[str]:
         lines.append(f"  turn {row['loop']}: {told}; {verdict}")
     lines += [f"in flight: {job['workflow']} of turn {job['turn']} is {job['state']}" for job in at.in_flight]
     return lines + [f"given up: {job['workflow']} of turn {job['turn']}: {job['reason']}" for job in at.given_up]
+
+
+def _by_hand(course: Course, history: Sequence[Promotion]) -> tuple[dict[str, Any], ...]:
+    """Changes since the start whose version no step of the experiment has noted as the one it made."""
+    made = {job.body["version"][0] for job in course.jobs if job.workflow == "hosting" and job.done}
+    busy = any(job.workflow == "hosting" and job.in_flight for job in course.jobs)  # its change may be the last one
+    since = [one for one in history if one.time >= course.record.time and one.kind != "install"]
+    changes = [one for one in since if one.version not in made]
+    if busy and changes and changes[-1] is history[-1]:
+        changes.pop()
+    return tuple({"kind": one.kind, "policy": one.policy, "version": one.version, "reason": one.reason,
+                  "time": one.time} for one in changes)  # fmt: skip
 
 
 def _unjudged(row: dict[str, Any], at: Standing) -> str:

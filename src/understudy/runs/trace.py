@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from understudy.data.ledger import Promotion
 from understudy.models.policy_file import read_policy
 from understudy.runs.assess import read_estimates
 from understudy.runs.course import Course, open_course
+from understudy.runs.guard import kept_beside
 from understudy.runs.slices import open_slice
 from understudy.runs.train import open_policy
 
@@ -58,7 +59,8 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A policy that had a part in a decision.
 
     Args:
-        role: ``live``, ``on trial`` (a canary's candidate) or ``asked only`` (a shadow's).
+        role: ``live``, ``on trial`` (a canary's candidate), ``previous`` (whose place the live one took, and which
+            keeps a share while that is watched) or ``asked only`` (a shadow's).
         intact: its files are what was written.
     """
 
@@ -84,7 +86,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def why(decision_id: str, *, home: str | Path, alias: str, log: str | None = None) -> Trace:
     """A decision with all that led to it. Raises: DataError if the log holds nothing, or another, under its id."""
-    with _reading(home, alias, log) as source:
+    place = Home(home)
+    with _reading(place, alias, log) as source:
         body = source.find("decision", decision_id)
     if body is None:
         raise DataError(
@@ -93,15 +96,16 @@ def why(decision_id: str, *, home: str | Path, alias: str, log: str | None = Non
             "Name its alias with --for, or another log with --log.",
             field=decision_id,
         )
-    decision, place = _logged(decision_id, body, alias), Home(home)
-    actors = tuple(_actor(place, alias, id, role) for role, id in _parts(decision) if _exists(place, id))
+    decision = _logged(decision_id, body, alias)
+    history = place.ledger.history(alias) if place.exists else ()
+    actors = tuple(_actor(place, alias, id, role) for role, id in _parts(decision, history) if _exists(place, id))
     ran = [job.id for job in _experiments(place, alias) if _made(job, [actor.id for actor in actors])]
     return Trace(decision=decision, actors=actors, experiment=ran[-1] if ran else "")
 
 
 def decisions(*, home: str | Path, alias: str, log: str | None = None) -> Iterator[Logged]:
     """Every decision of an event log, per worker in order. Raises: DataError at one that is not what it stands for."""
-    with _reading(home, alias, log) as source:
+    with _reading(Home(home), alias, log) as source:
         mark: dict[str, int] = {}
         while True:
             entries, mark = source.read(mark)
@@ -136,7 +140,12 @@ def served_problem(home: str | Path, alias: str) -> Problem:
     for change in reversed(place.ledger.history(alias) if place.exists else ()):
         if _exists(place, change.policy):
             return read_policy(place.kept(change.policy)).problem
-    raise StoreError(f"nothing in {home} says which problem {alias!r} is served under", hint="Give --problem FILE.")
+    raise StoreError(
+        f"nothing in {home} says which problem {alias!r} is served under",
+        "Nobody was ever live there, and no experiment ran on it.",
+        f"Name the alias with --for. {_served(place)}",
+        field=alias,
+    )
 
 
 def trace_lines(trace: Trace) -> list[str]:
@@ -155,8 +164,8 @@ def trace_lines(trace: Trace) -> list[str]:
         for one in actor.judged:
             outcome = one.verdict.outcome.replace("_", " ") if one.verdict else "no verdict"
             lines.append(f"  look {one.look} (comparison {one.k}) against {one.incumbent}: {outcome}")
-            lines += [f"    {e.target}, {e.estimator}: {e.value:.4f} [{_bound(e.low)}, {_bound(e.high)}]"
-                      for e in one.estimates]  # fmt: skip
+            ids = {d.application: one.incumbent}  # estimates name the incumbent by the alias it was live under
+            lines += [f"    {ids.get(e.target, e.target)}, {e.estimator}: {_interval(e)}" for e in one.estimates]
         lines += [f"  learned from {r.rows} decisions of dataset {r.dataset} ({r.slice}): {r.said}"
                   for r in actor.trained_on]  # fmt: skip
         if not actor.trained_on:
@@ -164,23 +173,43 @@ def trace_lines(trace: Trace) -> list[str]:
     return lines
 
 
-def _bound(value: float | None) -> str:
-    return "refused" if value is None else f"{value:.4f}"
+def _interval(e: Estimate) -> str:
+    if e.low is None or e.high is None:
+        return f"{e.value:.4f}, no interval: {'; '.join(e.notes) or 'the data carry none'}"
+    return f"{e.value:.4f} [{e.low:.4f}, {e.high:.4f}]"
+
+
+def _served(place: Home) -> str:
+    """The aliases of which anything is known."""
+    logs = Path(place.folder) / "log"
+    found = {path.name for path in logs.iterdir() if path.is_dir()} if logs.is_dir() else set()
+    known = sorted(found | set(place.ledger.aliases() if place.exists else ()))
+    return f"Aliases: {', '.join(known)}" if known else "There are none so far."
 
 
 @contextmanager
-def _reading(home: str | Path, alias: str, log: str | None) -> Iterator[EventLog]:
-    source = open_event_log(log or Path(home) / "log" / alias, None)
+def _reading(place: Home, alias: str, log: str | None) -> Iterator[EventLog]:
+    if not log and not place.log(alias).is_dir():
+        raise StoreError(
+            f"there is no event log of {alias!r} in {place.folder}",
+            hint=f"Name the alias with --for, or its log with --log. {_served(place)}",
+            field=alias,
+        )
+    source = open_event_log(log or place.log(alias), None)
     try:
         yield source
     finally:
         source.close()
 
 
-def _parts(decision: Logged) -> list[tuple[str, str]]:
+def _parts(decision: Logged, history: Sequence[Promotion]) -> list[tuple[str, str]]:
     """(role, policy id) of everybody who had a part in it."""
     canary = parse_canary(decision.policy_id or "")
-    parts = [("live", decision.policy_id or "")] if canary is None else [("live", canary[0]), ("on trial", canary[1])]
+    if canary is None:
+        parts = [("live", decision.policy_id or "")]
+    else:
+        role = "previous" if kept_beside(history, canary[0], canary[1]) else "on trial"
+        parts = [("live", canary[0]), (role, canary[1])]
     return parts + ([("asked only", decision.shadow.policy_id)] if decision.shadow else [])
 
 
