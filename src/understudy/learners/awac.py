@@ -37,7 +37,7 @@ class AWAC(GradientSettings):
 
     decay: float = 1.0
     guidance: float = 0.98
-    temperature: float = 0.1
+    temperature: float = 1.0
     loss: str = "huber"
     sample: bool = False
     explore: float = 0.0

@@ -40,6 +40,8 @@ class IQL(GradientSettings):
     """
 
     updates: int = 10_000
+    decay: float = 0.3
+    guidance: float = 0.98
     expectile: float = 0.8
     beta: float = 3.0
     clip: float = 100.0
