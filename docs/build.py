@@ -47,6 +47,13 @@ def speed() -> list[str]:
         what = "a decision over HTTP, durable before its answer"
         rows.append(f"| {what} | a bare JSON handler | {bare}× | ≤ {goals['json']:g}× |")
         rows.append(f"| the same | `mlflow models serve` | {mlflow}× faster | ≥ {goals['mlflow']:g}× |")
+    if envs := load("envs"):
+        speed, bars = envs["steps_per_cpu_s"], envs["bars"]
+        what = f"CartPole, {envs['width']} side by side, {speed['cartpole'] / 1e6:.1f} M steps per CPU-s"
+        for peer, words in (("sync", "Gymnasium's sync vector"), ("vector", "Gymnasium's vectorised CartPole")):
+            key = f"cartpole / {peer}"
+            rows.append(f"| {what} | {words} | {envs['ratios'][key]:.1f}× faster | ≥ {bars[key]:g}× |")
+            what = "the same"
     if imports := load("imports"):
         rows.append(f"| `import understudy` | `import numpy` | {imports['ratio']:.2f}× | ≤ {imports['bar']}× |")
     return rows
