@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from understudy.core.registry import unknown
 
 DIALECTS = ("duckdb", "spark", "trino")
@@ -21,11 +23,11 @@ def translate(text: str, dialect: str) -> str:
     import sqlglot
     from sqlglot import exp
 
-    def spelled(node: exp.Expression) -> exp.Expression:
+    def spelled(node: Any) -> Any:
         template = SPELLINGS[dialect].get(str(node.this).upper()) if isinstance(node, exp.Anonymous) else None
         if template is None:
             return node
-        arguments = ", ".join(argument.sql(dialect) for argument in node.expressions)
+        arguments = ", ".join(argument.transform(spelled).sql(dialect) for argument in node.expressions)
         return sqlglot.parse_one(template.format(arguments), read=dialect)
 
     return sqlglot.parse_one(text, read="duckdb").transform(spelled).sql(dialect, pretty=True)

@@ -129,7 +129,7 @@ def _feature(sql: Any, column: str, kind: str, notes: Notes) -> Feature | None:
     absent = "IS NULL" if kind not in REAL else f"IS NULL OR isnan({quoted(column)})"
     acts = f"SELECT {quoted(column)} AS v FROM {VIEW}"
     missing, distinct = sql.execute(
-        f"SELECT count_if({quoted(column)} {absent}), count(DISTINCT {quoted(column)}) FROM {VIEW}"
+        f"SELECT count(*) FILTER ({quoted(column)} {absent}), count(DISTINCT {quoted(column)}) FROM {VIEW}"
     ).fetchall()[0]
     if missing:
         said.append(f"{name} is missing in {missing:,} rows, so it is optional")

@@ -74,15 +74,16 @@ FROM neighbors WHERE inside AND NOT next_inside"""
 
     def dropped(self) -> str:
         """One row: rows without any feature that the rules drop, the rewards other than 0 on them, and their sum."""
-        assert self.problem is not None
-        outcomes = ", ".join(
-            f"{values.outcome(self.table, n)} AS {quoted(f'outcome.{n}')}" for n in self.problem.outcome_names
-        )
         kept = f" AND {self.inside}" if self.rules.ds != (None, None) else ""
-        rows = f"SELECT {outcomes} FROM {quoted(self.source)} WHERE {values.null_state(self.table, self.problem)}{kept}"
-        reward = values.reward(self.problem)
-        total = f"COUNT(CASE WHEN {reward} <> 0 THEN 1 END) AS rewards, SUM({reward}) AS total"
-        return f"SELECT COUNT(*) AS n, {total} FROM ({rows}) AS without"
+        rows = f"{quoted(self.source)} WHERE {values.null_state(self.table, self.problem)}{kept}"
+        if self.problem is None:
+            reward = "CAST(reward AS DOUBLE)" if "reward" in self.table.types else "0e0"
+            inner = f"SELECT {reward} AS r FROM {rows}"
+        else:
+            outcomes = {n: f"({values.outcome(self.table, n)})" for n in self.problem.outcome_names}
+            inner = f"SELECT {values.reward(self.problem, outcomes)} AS r FROM {rows}"
+        total = "COUNT(CASE WHEN r <> 0 THEN 1 END) AS rewards, SUM(r) AS total"
+        return f"SELECT COUNT(*) AS n, {total} FROM ({inner}) AS without"
 
     def disputed(self) -> str:
         """Keys whose rows differ in anything, with how many rows each has."""

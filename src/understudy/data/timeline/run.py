@@ -196,11 +196,11 @@ def _about(sql: Any, path: Path) -> dict[str, int]:
     """Figures that a dataset is asked for before it is read."""
     names = parquet.read_schema(path).names
     asked = {
-        "steps": "count(*)", "terminated": "count_if(terminated)", "truncated": "count_if(truncated)",
-        "with_propensity": "count(propensity)", "one_step_episodes": "count_if(t = 0 AND (terminated OR truncated))",
+        "steps": "count(*)", "terminated": "count(*) FILTER (terminated)", "truncated": "count(*) FILTER (truncated)",
+        "with_propensity": "count(propensity)", "one_step_episodes": "count(*) FILTER (t = 0 AND (terminated OR truncated))",
     }  # fmt: skip
     asked |= {f"with_{name}": f"count({name})" for name in ("allowed", "propensities") if name in names}
-    asked["gaps"] = "count_if(t > 0 AND sequence - before > 1)"
+    asked["gaps"] = "count(*) FILTER (t > 0 AND sequence - before > 1)"
     rows = f"SELECT *, LAG(sequence) OVER () AS before FROM '{text(path)}'"
     found = sql.execute(f"SELECT {', '.join(asked.values())} FROM ({rows})").fetchall()[0]
     counts = dict(zip(asked, found))

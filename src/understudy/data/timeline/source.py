@@ -58,7 +58,9 @@ def look(sql: Any, table: Table, where: str = "") -> Look:
     episode, sequence = values.texted(table, "episode"), values.sequence(table)
     back = f"{episode} = LAG({episode}) OVER () AND {sequence} < LAG({sequence}) OVER ()"
     keys = f"SELECT {values.no_action(table)} AS closes, {back} AS back FROM {VIEW}{where}"
-    return Look(*sql.execute(f"SELECT count(*), count_if(closes), count_if(back) FROM ({keys})").fetchall()[0])
+    return Look(
+        *sql.execute(f"SELECT count(*), count(*) FILTER (closes), count(*) FILTER (back) FROM ({keys})").fetchall()[0]
+    )
 
 
 def describe(sql: Any, relation: str) -> dict[str, str]:
