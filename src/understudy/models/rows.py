@@ -151,7 +151,7 @@ def _row_inputs(features: FeatureMap) -> Row:
     kinds = {column.kind for column in features.columns}
     if features.quadratic or not features.columns or not kinds <= EXACT:
         return lambda context: features(context)[0].astype(np.float64)
-    if kinds == {"number"}:
+    if kinds in ({"number"}, {"continuous"}):
         return _numbers(features)
     inputs = row_inputs(features.ordered)
     return lambda context: inputs(context).astype(_F64)
