@@ -40,6 +40,7 @@ def logs(draw, smallest: int = 2, largest: int = 60):
     }  # fmt: skip
 
 
+@settings(deadline=None)
 @given(logs(), st.floats(-100, 100))
 def test_adding_a_constant_to_rewards_moves_shift_equivariant_estimates_by_it(log: dict, c: float) -> None:
     """Self-normalised and model-based estimates move by exactly c (with q̂ + c); IPS by c times the mean weight."""
@@ -52,16 +53,18 @@ def test_adding_a_constant_to_rewards_moves_shift_equivariant_estimates_by_it(lo
     assert after["ips"] == pytest.approx(before["ips"] + c * e.ratio.mean(), abs=1e-7 * (1 + e.ratio.max()))
 
 
+@settings(deadline=None)
 @given(logs(), st.floats(0.01, 100))
 def test_scaling_rewards_scales_every_estimate(log: dict, s: float) -> None:
     """Every estimator is linear in the reward (and q̂); the SWITCH threshold is too when the width scales along."""
     e, scaled = from_arrays(**log), from_arrays(**{**log, "reward": log["reward"] * s, "q": log["q"] * s})
     assume(e.ratio.sum() > 1e-3 and e.match is not None and e.match.any())
     before, after = point_values(e, ALL, width=1.0), point_values(scaled, ALL, width=s)
-    for name in set(ALL) - {"switch"}:
+    for name in set(ALL) - {"switch", "magic"}:  # the blend of magic is a choice
         assert after[name] == pytest.approx(before[name] * s, rel=1e-9, abs=1e-9 * s * (1 + e.ratio.max()))
 
 
+@settings(deadline=None)
 @given(logs())
 def test_the_behavior_policy_itself_is_worth_the_mean_reward(log: dict) -> None:
     """With π = b the weights are 1: IPS, SNIPS and clipped IPS give the mean reward, as all do for "logged"."""
@@ -74,6 +77,7 @@ def test_the_behavior_policy_itself_is_worth_the_mean_reward(log: dict) -> None:
         assert value == pytest.approx(log["reward"].mean(), abs=1e-12), name
 
 
+@settings(deadline=None)
 @given(logs())
 def test_an_exact_model_leaves_no_residual(log: dict) -> None:
     """Deterministic rewards and exact q̂: every DR term is v̂, whatever the weights."""
@@ -82,6 +86,7 @@ def test_an_exact_model_leaves_no_residual(log: dict) -> None:
     np.testing.assert_array_equal(DR().terms(e)[:, 0], e.v)
 
 
+@settings(deadline=None)
 @given(logs(smallest=4))
 def test_replay_is_self_normalised_ips_under_uniform_logging(log: dict) -> None:
     """Uniform log, deterministic target: replay = SNIPS, and IPS = replay × K × share of matches."""
@@ -94,6 +99,7 @@ def test_replay_is_self_normalised_ips_under_uniform_logging(log: dict) -> None:
     assert got["ips"] == pytest.approx(got["replay"] * k * e.match.mean(), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(logs(smallest=6), st.integers(0, 2**32), st.integers(2, 9))
 def test_sums_over_blocks_know_neither_partition_nor_order(log: dict, seed: int, k: int) -> None:
     """Totals of shuffled rows, added up part by part in any order, equal the totals of the whole to rounding."""
@@ -124,6 +130,7 @@ def test_the_fold_of_two_batches_is_the_fold_of_the_whole(log: dict, cut: int) -
     np.testing.assert_allclose(np.sort(both.units.of(None), 0), np.sort(whole.units.of(None), 0), rtol=1e-12)
 
 
+@settings(deadline=None)
 @given(logs(smallest=10))
 def test_doubling_all_events_of_the_same_units_leaves_the_standard_error(log: dict) -> None:
     """A log that repeats itself knows no more: same estimate, same cluster-aware standard error."""

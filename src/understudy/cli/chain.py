@@ -10,6 +10,7 @@ import typer
 from understudy.cli.app import HOME, At, DryRun, Experiment, Home, Json, Seed, Settings, To, app
 from understudy.cli.hand import by_hand, need, refuse
 from understudy.cli.output import Said, already, say, watched, working
+from understudy.cli.rehearse import refuse_log, rehearsed
 
 Against = Annotated[str, typer.Option(help="The incumbent: logged, an alias such as production, or an artifact.")]
 
@@ -20,6 +21,9 @@ def train(
     settings: Settings = None,
     *,
     on: Annotated[Path | None, typer.Option("--on", help="Dataset artifact, made by join.")] = None,
+    world: Annotated[
+        str, typer.Option("--in", help="Train in this world instead: cartpole, or an id of Gymnasium.")
+    ] = "",
     to: Annotated[Path | None, typer.Option("--to", help="Folder of the artifact to write.")] = None,
     slice: Annotated[str, typer.Option(help="Which slice to learn from: train, select, gate or all.")] = "train",
     epochs: Annotated[int, typer.Option(help="Watch the training in so many parts: curves, a checkpoint of each.")] = 0,
@@ -29,6 +33,9 @@ def train(
     choose: Annotated[str, typer.Option(help="Which epoch becomes the policy: best (lower bound) or last.")] = "best",
     patience: Annotated[int, typer.Option(help="Stop after so many epochs without a better lower bound.")] = 0,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard scalars.")] = None,
+    render: Annotated[bool, typer.Option("--render", help="With --in: show each evaluation in a window.")] = False,
+    gif: Annotated[Path | None, typer.Option(help="With --in: each evaluation as NAME-DECISIONS.gif.")] = None,
+    render_after: Annotated[int, typer.Option(help="With --in: draw only after so many decisions.")] = 0,
     experiment: Experiment = "",
     at: At = "local",
     home: Home = HOME,
@@ -48,6 +55,14 @@ def train(
     if experiment:
         refuse(experiment, LEARNER=learner, SETTINGS=settings, on=on, to=to, dry_run=dry_run)
         return by_hand("train", experiment, home, json, at=at)
+    if world:
+        refuse_log(on=on, epochs=epochs, train_share=train_share, eval_share=eval_share, patience=patience)
+        name, folder = need(LEARNER=learner, to=to)
+        drawn = {"gif": gif, "window": render, "after": render_after}
+        return rehearsed(
+            name, folder, world, settings or [], choose, seed,
+            home=home, tensorboard=tensorboard, drawn=drawn, dry_run=dry_run, json=json,
+        )  # fmt: skip
     learner, data, folder = need(LEARNER=learner, on=on, to=to)
     given = parse_overrides(settings or [], text=text_fields("learners", learner))
     slice, watch = watching(epochs, (train_share, eval_share), slice, split_names(estimators), choose, patience)
@@ -70,7 +85,9 @@ def evaluate(
     ] = None,
     *,
     on: Annotated[Path | None, typer.Option("--on", help="Dataset artifact, made by join.")] = None,
-    estimators: Annotated[str, typer.Option("--with", help="Estimators, comma-separated.")] = "ips,snips,dr",
+    estimators: Annotated[
+        str, typer.Option("--with", help="Estimators; default: ips,snips,dr, of episodes cwpdis,wdr,fqe,drl.")
+    ] = "",
     against: Against = "logged",
     by: Annotated[str, typer.Option(help="A feature to cut segments by.")] = "",
     q: Annotated[str, typer.Option(help="Reward model of the doubly robust estimators.")] = "ridge",
@@ -78,6 +95,8 @@ def evaluate(
     level: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
     slice: Annotated[str, typer.Option(help="Which slice to evaluate on.")] = "select",
     propensity: Annotated[str, typer.Option(help="logged, or estimate: fitted where the log has none.")] = "logged",
+    outcome: Annotated[str, typer.Option(help="An outcome to value in place of the reward.")] = "",
+    normalize: Annotated[bool, typer.Option(help="Also: values as shares of the log's mean return.")] = False,
     doubt: Annotated[bool, typer.Option("--sensitivity", help="Also: what if propensities were wrong?")] = False,
     to: Annotated[Path | None, typer.Option("--to", help="Folder for the estimates artifact.")] = None,
     experiment: Experiment = "",
@@ -97,7 +116,8 @@ def evaluate(
         refuse(experiment, RUNS=runs, on=on, to=to)
         return by_hand("evaluate", experiment, home, json, at=at)
     policies, data = need(RUNS=runs, on=on)
-    how = Assessment(split_names(estimators), against, by or None, q, method, level, slice, seed, propensity)
+    names = split_names(estimators)
+    how = Assessment(names, against, by or None, q, method, level, slice, seed, propensity, outcome, normalize)
     with working("estimating"):
         estimates, path = assess(policies, on=data, how=how, home=home, to=to)
     found = curves(policies, on=data, how=how) if doubt else ()
@@ -114,7 +134,9 @@ def report(
     on: Annotated[Path | None, typer.Option("--on", help="Dataset artifact, made by join.")] = None,
     to: To,
     against: Against = "logged",
-    estimators: Annotated[str, typer.Option("--with", help="Estimators, comma-separated.")] = "ips,snips,dr",
+    estimators: Annotated[
+        str, typer.Option("--with", help="Estimators; default: ips,snips,dr, of episodes cwpdis,wdr,fqe,drl.")
+    ] = "",
     experiment: Annotated[
         list[str] | None, typer.Option(help="Tell what this loop earned instead; several are drawn together.")
     ] = None,

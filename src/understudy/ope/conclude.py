@@ -198,23 +198,10 @@ def _refusals(case: _Case, overlap: _Overlap, tallied: Tally, plan: Plan, suppor
     why = []
     if overlap.n_units < 2:
         why.append(f"only {overlap.n_units} independent unit here")
+    why += _episode_refusals(case, plan)
     if plan.method in EXACT:
         return why + _exact_refusals(case, overlap, plan)
     j, row = case.where, _one(plan) if overlap.n_units == overlap.n else "unit"
-    if plan.horizon > 1 and case.estimator.needs == {"q"} and any(plan.targets[t] != LOGGED for t, _ in case.parts):
-        why.append(
-            "Q̂ alone knows nothing of its own error over episodes; drl, sdr and wdr correct it and have intervals"
-        )
-    leaning = [getattr(estimator, "refusal", "") for t, estimator in case.parts if plan.targets[t] != LOGGED]
-    why += [reason for reason in leaning if reason and plan.horizon > 1]
-    blind = [
-        t for t, estimator in case.parts if not estimator.needs & {"q", "density_ratio"} or plan.targets[t] == LOGGED
-    ]
-    if plan.lost > MAX_LOST and blind:
-        why.append(
-            f"episodes were cut where {100 * plan.lost:.2g} % of the discount was still to come, above "
-            f"{100 * MAX_LOST:g} %; only estimators with Q̂ or visit ratios go on from there"
-        )
     if tallied.propensity[0] == -np.inf and any(plan.targets[t] != LOGGED for t, _ in case.parts):
         return [*why, "the log has no propensities, so what it shares with the target is unknown"]
     if overlap.ess[j] < MIN_ESS:
@@ -234,6 +221,31 @@ def _refusals(case: _Case, overlap: _Overlap, tallied: Tally, plan: Plan, suppor
     if compares and largest > smallest * (1 + 1e-6):
         why.append(f"replay needs uniformly random logging; propensities here go from {smallest:.3g} to {largest:.3g}")
     return why
+
+
+def _episode_refusals(case: _Case, plan: Plan) -> list[str]:
+    """What episodes of several steps refuse beyond what single decisions do."""
+    why = []
+    if plan.horizon == 1:
+        return why
+    if case.estimator.needs == {"q"} and any(plan.targets[t] != LOGGED for t, _ in case.parts):
+        why.append(
+            "Q̂ alone knows nothing of its own error over episodes; drl, sdr and wdr correct it and have intervals"
+        )
+    leaning = [getattr(estimator, "refusal", "") for t, estimator in case.parts if plan.targets[t] != LOGGED]
+    why += [reason for reason in leaning if reason]
+    blind = [
+        t for t, estimator in case.parts if not estimator.needs & {"q", "density_ratio"} or plan.targets[t] == LOGGED
+    ]
+    if plan.lost > MAX_LOST and blind:
+        why.append(
+            f"episodes were cut where {100 * plan.lost:.2g} % of the discount was still to come, above "
+            f"{100 * MAX_LOST:g} %; only estimators with Q̂ or visit ratios go on from there"
+        )
+    return why
+
+
+_SINGLE = ("ips or clipped_ips", "tis")  # of decisions, of episodes
 
 
 def _one(plan: Plan) -> str:
@@ -256,7 +268,7 @@ def _support_refusals(case: _Case, plan: Plan, support: Support) -> list[str]:
 def _exact_refusals(case: _Case, overlap: _Overlap, plan: Plan) -> list[str]:
     why = []
     if not all(hasattr(estimator, "weights") for _, estimator in case.parts):
-        why.append(f"{plan.method} bounds one weighted reward per episode; use ips or clipped_ips")
+        why.append(f"{plan.method} bounds one weighted reward per episode; use {_SINGLE[plan.horizon > 1]}")
     elif plan.method == "empirical_bernstein" and not np.isfinite(getattr(case.estimator, "clip", np.inf)):
         why.append("empirical Bernstein needs a declared largest weight; use clipped_ips")
     if overlap.n_units != overlap.n:

@@ -89,7 +89,7 @@ def distribution(
                 max_weight_share=share,
                 matched=int((found.weight > 0).sum()),
                 notes=why,
-            )  # fmt: skip
+            )
             for j, label in enumerate(labels)
         ]
     return tuple(answer)

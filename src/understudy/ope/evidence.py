@@ -206,7 +206,7 @@ def check_needs(estimators: Sequence[tuple[str, Estimator]], e: Evidence) -> Non
         "propensity": not bool(np.isnan(e.ratio[:1]).any()),
         "q": e.q is not None,
         "match": e.match is not None,
-        "density_ratio": e.density_ratio is not None,
+        "density_ratio": e.density_ratio is not None or e.steps.m == e.steps.n,
     }
     for name, estimator in estimators:
         for need in sorted(estimator.needs):

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from understudy.core.errors import DataError
+from understudy.core.errors import ConfigError, DataError
+from understudy.core.hashing import content_id
 from understudy.core.problem import Problem
-from understudy.core.protocols import LoggedDataset
+from understudy.core.protocols import JoinRules, LoggedDataset
 from understudy.core.registry import unknown
-from understudy.core.steps import Steps
+from understudy.core.steps import Steps, Transitions
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,20 @@ class Metric:
     @property
     def n_episodes(self) -> int:
         return self.data.n_episodes
+
+    @property
+    def fingerprint(self) -> str:
+        return content_id(self.data.fingerprint.encode(), self.problem.reward.encode())
+
+    @property
+    def rules(self) -> JoinRules | None:
+        return self.data.rules
+
+    def sample(self, size: int, rng: np.random.Generator, n: int = 1) -> Transitions:
+        """Refused: what is to be learned from is the problem's reward."""
+        raise ConfigError(
+            "an outcome in place of the reward is for evaluation", hint="Name it as the problem's reward."
+        )
 
     def scan(self, max_steps: int = 65_536) -> Iterator[Steps]:
         for steps in self.data.scan(max_steps):

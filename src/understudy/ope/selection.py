@@ -90,9 +90,9 @@ def optimism(std_errors: Sequence[float]) -> float:
     error = np.array([s for s in std_errors if s > 0])
     if len(error) < 2:
         return 0.0
-    x = np.linspace(-9, 9, 4_001) * error.max()
-    under = ndtr(x[:, None] / error).prod(1)
-    return float(np.trapezoid(np.where(x > 0, 1.0 - under, -under), x))
+    x = np.linspace(0, 9, 4_001) * error.max()
+    over, under = (ndtr(side[:, None] / error).prod(1) for side in (x, -x))
+    return float(np.trapezoid(1.0 - over, x) - np.trapezoid(under, x))
 
 
 def _corrected(best: Estimate, count: int) -> float | None:

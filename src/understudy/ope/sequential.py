@@ -71,6 +71,8 @@ def beginning(e: Evidence) -> np.ndarray:
 
 def visits(e: Evidence) -> np.ndarray:
     """ω(x_t) of each row: discounted visits of the target ÷ visits of the log. → f64[n]."""
+    if e.density_ratio is None and e.steps.m == e.steps.n:
+        return np.ones(e.steps.n)  # one step each: everybody comes by once
     if e.density_ratio is None:
         raise EvidenceError("this estimator needs visit ratios, and the evidence has none", field="density_ratio")
     return e.density_ratio

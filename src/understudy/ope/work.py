@@ -61,7 +61,9 @@ def prepare(data: LoggedDataset, plan: Plan, setup: Setup) -> Work:
     model = _model(plan, setup)
     fits = model is not None and not hasattr(model, "values")
     episodes = not problem.bandit or setup.q == TABULAR
-    whole = fits or _learns_visits(plan) or setup.by is not None or setup.propensity == "estimate"
+    whole = (
+        fits or (_learns_visits(plan) and not problem.bandit) or setup.by is not None or setup.propensity == "estimate"
+    )
     sample = sample_of(data) if whole else next(iter(data.scan()), None)
     if sample is None or sample.n == 0:
         raise _empty()
@@ -167,7 +169,7 @@ def _learns_visits(plan: Plan) -> bool:
 
 def _visits(sample: Steps, problem: Problem, plan: Plan, setup: Setup) -> dict[str, VisitRatio]:
     """ω of every target that is not the log itself, where some estimator needs it."""
-    if not _learns_visits(plan):
+    if not _learns_visits(plan) or problem.bandit:
         return {}
     if sample.propensity is None:
         raise EvidenceError("visit ratios need propensities, and the log has none", field="propensity")

@@ -13,6 +13,7 @@ from understudy import __version__
 from understudy.core.errors import ConfigError
 from understudy.core.evidence import Estimate
 from understudy.core.manifest import Manifest, Parent
+from understudy.core.problem import Problem
 from understudy.core.protocols import Policy
 from understudy.data.artifact import read_manifest, verify_artifact, write_artifact
 from understudy.ope.evaluate import evaluate
@@ -39,6 +40,8 @@ class Assessment:
     slice: str = "select"
     seed: int = 0
     propensity: str = "logged"
+    outcome: str = ""
+    normalize: bool = False
 
 
 def assess(
@@ -65,9 +68,11 @@ def assess(
     found: list[tuple[Estimate, ...]] = []
 
     def compute() -> tuple[Estimate, ...]:
+        data = open_slice(on, how.slice)
         return evaluate(
-            open_slice(on, how.slice), targets, how.estimators, q=how.q, level=how.level, method=how.method,
+            data, targets, how.estimators or usual(data.problem), q=how.q, level=how.level, method=how.method,
             by=how.by, against=incumbent.name, trained_on=seen, propensity=how.propensity, seed=how.seed,
+            outcome=how.outcome or None, normalize=how.normalize,
         )  # fmt: skip
 
     def fill(folder: Path) -> None:
@@ -80,6 +85,11 @@ def assess(
     for artifact in dict.fromkeys((str(on), str(folder), *(str(at_epoch(run)[0]) for run in runs))):
         place.record(artifact)
     return found[0] if found else read_estimates(folder), folder
+
+
+def usual(problem: Problem) -> tuple[str, ...]:
+    """The estimators where nobody says which."""
+    return ("ips", "snips", "dr") if problem.bandit else ("cwpdis", "wdr", "fqe", "drl")
 
 
 def split_names(text: str) -> tuple[str, ...]:
@@ -95,14 +105,16 @@ def read_estimates(folder: str | Path) -> tuple[Estimate, ...]:
 
 def estimate_lines(estimates: Sequence[Estimate]) -> list[str]:
     """A table for a terminal; below it why an interval was refused, and what else there is to know of an estimate."""
-    head = ["target", "estimator", "value", "low", "high", "ESS", "matched"]
+    normalized = any(e.normalized is not None for e in estimates)
+    head = ["target", "estimator", "value", "low", "high", "ESS", "matched", *["of log's"] * normalized]
     rows: list[list[str]] = []
     why: dict[tuple[str, str], list[str]] = {}  # (target, reason) → the estimators it stopped
     beside: dict[str, list[str]] = {}  # note → the estimators it is about
     for e in estimates:
         name = f"{e.target} [{e.segment}]" if e.segment else e.target
         bounds = ["refused", "refused"] if e.low is None or e.high is None else [f"{e.low:.4f}", f"{e.high:.4f}"]
-        rows.append([name, e.estimator, f"{e.value:.4f}", *bounds, f"{e.ess:.0f}", str(e.matched)])
+        share = ["" if e.normalized is None else f"{e.normalized:.3f}"] * normalized
+        rows.append([name, e.estimator, f"{e.value:.4f}", *bounds, f"{e.ess:.0f}", str(e.matched), *share])
         if e.refused and e.notes:
             why.setdefault((name, e.notes[0]), []).append(e.estimator)
         for note in e.notes[1:] if e.refused else e.notes:

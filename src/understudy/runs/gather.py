@@ -18,7 +18,7 @@ from understudy.ope.diagnostics import diagnose
 from understudy.ope.summary import summarize
 from understudy.report import write_report
 from understudy.report.model import Candidate, Report
-from understudy.runs.assess import Assessment, assess
+from understudy.runs.assess import Assessment, assess, usual
 from understudy.runs.home import Home, now
 from understudy.runs.incumbent import Incumbent, resolve
 from understudy.runs.prove import last_verdict
@@ -70,7 +70,7 @@ def gather(
         findings=audit(whole, known=Known(counts=read_manifest(on).counts)),
         lineage=tuple(_lineage(on, policies, Home(home))),
         code_version=__version__,
-        headline=how.estimators[-1],
+        headline=(how.estimators or usual(whole.problem))[-1],
         alpha=_alpha(candidates),
         basis=f"Estimates rest on the slice {how.slice}, verdicts on the slice gate: no decision is in both.",
         **about,

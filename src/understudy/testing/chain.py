@@ -30,7 +30,7 @@ def chain_problem(discount: float = 0.9, horizon: int | None = None) -> Problem:
         actions=ActionSpace(names=("stay", "on")),
         discount=discount,
         horizon=horizon,
-        reward_range=(-1.0, 2.0),
+        reward_range=(-3.0, 4.0),
         unit="episode",
     )
 

@@ -12,7 +12,6 @@ from understudy.ope.estimators.wdr import by_step, parts
 from understudy.ope.one_step import require
 from understudy.ops.blocks import jackknife, leave_one_out, nonempty
 
-
 _WEIGHTED = 0.9  # share of WDR in the blend from which its interval is taken for the blend's
 
 

@@ -29,3 +29,7 @@ class TIS:
 
     def value(self, mean: np.ndarray) -> np.ndarray:
         return mean[..., 0]
+
+    def weights(self, ratio: np.ndarray) -> np.ndarray:
+        """Weights never above those of whole episodes, so that exact bounds hold on both sides."""
+        return ratio
