@@ -25,6 +25,7 @@ TALL = 132  # pixels of a panel
 NOTES = {
     "estimates": "Estimates of the policy after each epoch, on episodes it never trained on. Band: the interval. "
     "Hollow: the log carries no interval, so the number alone proves nothing. Dashed: what the log itself earned. "
+    "Crosses: the truth, where a simulator knows it. "
     "The line down is the epoch that was chosen.",
     "figures": "The learner’s own figures: means over the updates before each epoch’s end. They say whether training "
     "is stable, not whether the policy is good.",
@@ -50,6 +51,9 @@ def curve_pictures(curves: Curves, name: str = "") -> tuple[Picture, ...]:
 
 def _all(curves: Curves, name: str) -> Iterator[Picture]:
     names = list(dict.fromkeys(e.estimator for point in curves.points for e in point.estimates))
+    if not names and any(point.truth is not None for point in curves.points):
+        alt = f"Mean return of the policy at {len(curves.points)} evaluations; chosen: number {curves.chosen}."
+        yield Picture(f"estimates{name}", "What it earned, as it learned", alt, partial(_panels, curves, [""]))
     if names:
         best = _estimate(_chosen(curves), curves.chosen_by or names[0])
         told = "" if best is None else f" There {best.estimator} says {_words(curves).value(best)}."
@@ -68,7 +72,7 @@ def _panels(curves: Curves, names: list[str], width: int) -> Figure:
     drawing = sheet(width, len(names) * (TALL + 26) + 34)
     for i, name in enumerate(names):
         top = i * (TALL + 26)
-        write(drawing, 0, top + 14, name, color=LIGHT["muted"])
+        write(drawing, 0, top + 14, name or "mean return", color=LIGHT["muted"])
         axes = place(drawing, 56, top + 20, width - 64, TALL)
         _band(axes, curves, name)
         _truth(axes, curves)
@@ -100,7 +104,7 @@ def _band(axes: Axes, curves: Curves, name: str) -> None:
 def _truth(axes: Axes, curves: Curves) -> None:
     known = [(point.epoch, point.truth) for point in curves.points if point.truth is not None]
     if known:
-        axes.plot(*zip(*known), "x", color=LIGHT["truth"], markersize=5)
+        axes.plot(*zip(*known), "x-", color=LIGHT["truth"], markersize=5, linewidth=1.2)
 
 
 def _figures(curves: Curves, names: list[str], width: int) -> Figure:
@@ -136,7 +140,8 @@ def _estimate(point: Point, name: str) -> Estimate | None:
 
 
 def _words(curves: Curves) -> Words:
-    values = [abs(e.value) for p in curves.points for e in p.estimates if not e.refused] or [1.0]
+    values = [abs(e.value) for p in curves.points for e in p.estimates if not e.refused]
+    values += [abs(point.truth) for point in curves.points if point.truth is not None] or [1.0]
     return Words(4 if max(values) < 2 else 2, "decision" if curves.rewards == "reward" else "episode")
 
 
@@ -152,7 +157,8 @@ def _html(curves: Curves, drawn: tuple[Picture, ...], title: str) -> str:
     environment.filters.update(count=count)
     names = list(dict.fromkeys(e.estimator for point in curves.points for e in point.estimates))
     return environment.get_template("curves.html.j2").render(
-        curves=curves, title=title, words=_words(curves), names=names, estimate=_estimate, notes=NOTES,
+        curves=curves, title=title, words=_words(curves), names=names,
+        known=any(point.truth is not None for point in curves.points), estimate=_estimate, notes=NOTES,
         pictures=[inline(picture) for picture in drawn], light=Markup(css(LIGHT)), dark=Markup(css(DARK)),
         stylesheet=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
     )  # fmt: skip

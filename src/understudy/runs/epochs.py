@@ -246,7 +246,8 @@ def point_line(point: Point) -> str:
         for e in point.estimates
         if e.target == TARGET
     )
-    return f"epoch {point.epoch:3d}  {point.updates} updates  {figures}  {told}".rstrip()
+    truth = "" if point.truth is None else f"  return {point.truth:.2f}"
+    return f"epoch {point.epoch:3d}  {point.updates} updates{truth}  {figures}  {told}".rstrip()
 
 
 def write_curves(curves: Curves, folder: Path) -> None:

@@ -34,8 +34,8 @@ class Growth:
     steps: decisions in all. warmup_steps: the first of them, uniform; the feature map is fitted to those.
     envs: worlds side by side. updates_per_step: minibatch updates per decision after that (off-policy learners).
     capacity: newest transitions kept. collect: decisions before each round of updates of an on-policy learner.
-    explore: share of uniform actions at first and at last, of learners whose policy would not explore by itself;
-        explore_share: of the steps, until it has fallen to the last.
+    epsilon: share of uniform actions at first and at last, of learners whose policy would not explore by itself;
+        epsilon_share: of the steps, until it has fallen to the last.
     eval_every: decisions between evaluations. eval_episodes: episodes of each.
     """
 
@@ -45,8 +45,8 @@ class Growth:
     updates_per_step: float = 1.0
     capacity: int = 100_000
     collect: int = 2_048
-    explore: tuple[float, float] = (1.0, 0.05)
-    explore_share: float = 0.3
+    epsilon: tuple[float, float] = (1.0, 0.05)
+    epsilon_share: float = 0.3
     eval_every: int = 5_000
     eval_episodes: int = 20
 
@@ -58,8 +58,8 @@ class Growth:
             raise ConfigError(f"{self.warmup_steps} warm-up steps leave none of {self.steps}", field="warmup_steps")
         if not 0 < self.updates_per_step <= 1_000:
             raise ConfigError(f"updates_per_step must lie in (0, 1000]; got {self.updates_per_step}")
-        if not all(0 <= share <= 1 for share in (*self.explore, self.explore_share)):
-            raise ConfigError("explore and explore_share are shares in [0, 1]", field="explore")
+        if not all(0 <= share <= 1 for share in (*self.epsilon, self.epsilon_share)):
+            raise ConfigError("epsilon and epsilon_share are shares in [0, 1]", field="epsilon")
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,8 @@ def _exploring(learner: Any, policy: Any, problem: Problem, growth: Growth, done
     """The policy with uniform actions mixed in, where it is greedy by itself (its learner has a field ``explore``)."""
     if not problem.actions.discrete or not hasattr(learner, "explore"):
         return policy
-    first, last = growth.explore
-    share = min(1.0, done / max(1.0, growth.explore_share * growth.steps))
+    first, last = growth.epsilon
+    share = min(1.0, done / max(1.0, growth.epsilon_share * growth.steps))
     return floored(policy, problem.actions.k, first + (last - first) * share)
 
 

@@ -1,0 +1,129 @@
+"""``train LEARNER --in WORLD``: a policy artifact from a training in a world, and the curve of what it earned."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from safetensors.numpy import save_file
+
+from understudy import __version__
+from understudy.core.curves import Curves, Point
+from understudy.core.errors import ConfigError
+from understudy.core.manifest import Manifest
+from understudy.core.protocols import GradientLearner, Policy
+from understudy.data.artifact import write_artifact
+from understudy.models.policy_file import save_policy
+from understudy.report.curves import write_curves_page
+from understudy.runs.epochs import EPOCHS, Show, write_curves
+from understudy.runs.home import Home
+from understudy.runs.online import Growth, learn_in
+from understudy.runs.settings import learner
+from understudy.runs.train import ROWS
+from understudy.runs.worlds import episodic, make_env
+
+WORLD = "env."
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What was asked for: a learner in a world, and how the log grows there."""
+
+    learner: str
+    settings: dict[str, Any]
+    env: str
+    env_settings: dict[str, Any]
+    growth: Growth
+    choose: str = "best"
+    seed: int = 0
+
+
+def asked(name: str, env: str, given: Mapping[str, Any], *, choose: str, seed: int) -> Rehearsal:
+    """Settings sorted by whose they are: ``env.NAME`` the world's, those of ``Growth``, and the learner's.
+
+    Raises: ConfigError for a setting nobody knows, a learner that cannot, or a world without episodes.
+    """
+    grown = {field.name for field in fields(Growth)}
+    world = {key.removeprefix(WORLD): value for key, value in given.items() if key.startswith(WORLD)}
+    growth = {key: value for key, value in given.items() if key in grown}
+    own = {key: value for key, value in given.items() if key not in growth and not key.startswith(WORLD)}
+    if not isinstance(learner(name, own), GradientLearner):
+        raise ConfigError(
+            f"{name} learns from a log, not in a world", hint="For example dqn, sac, td3, ppo.", field="learner"
+        )
+    if not episodic(make_env(env, world)):
+        raise ConfigError(f"{env} is a bandit", hint="understudy loop learns in those.", field="in")
+    try:
+        how = msgspec.convert(growth, Growth)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise ConfigError(f"how the log grows: {error}") from error
+    return Rehearsal(name, own, env, world, how, choose, seed)
+
+
+def rehearse(
+    what: Rehearsal, *, to: str | Path, home: str | Path | None = None, show: Show = lambda point: None,
+    film: Callable[[Policy, int], None] = lambda policy, decisions: None,
+) -> Manifest:  # fmt: skip
+    """Train in the world and write the policy artifact ``to``: each evaluation is an epoch, all are in ``curves.json``.
+
+    The policy is that of the best evaluation, or the last. No logged decision was seen, so any log may judge it.
+    ``film`` is told the policy and the decisions so far at each evaluation.
+    """
+    chosen: Any = learner(what.learner, what.settings)
+
+    def world() -> Any:
+        return make_env(what.env, what.env_settings)
+
+    problem = world().problem
+
+    def fill(folder: Path) -> dict[str, int]:
+        points: list[Point] = []
+        for online in learn_in(chosen, world(), what.growth, seed=what.seed, judge=world):
+            point = msgspec.structs.replace(online.point, epoch=len(points) + 1)
+            points.append(point)
+            save_policy(online.policy, folder / EPOCHS / f"{point.epoch:04d}", problem=problem)
+            show(point)
+            film(online.policy, int(point.figures["decisions"]))
+        best = max(points, key=lambda p: (p.truth or 0.0, p.epoch)) if what.choose == "best" else points[-1]
+        for file in (folder / EPOCHS / f"{best.epoch:04d}").iterdir():
+            shutil.copy(file, folder / file.name)
+        curves = _curves(points, best, what)
+        write_curves(curves, folder)
+        write_curves_page(curves, folder, f"{what.learner} in {what.env}")
+        save_file({"decisions": np.empty(0, np.uint64)}, folder / ROWS)
+        return {"decisions": int(points[-1].figures["decisions"]), "epochs": len(points)}
+
+    config = {"learner": what.learner, "settings": asdict(chosen), "env": what.env, "env_settings": what.env_settings,
+              "growth": dataclasses.asdict(what.growth), "choose": what.choose}  # fmt: skip
+    made = Manifest(kind="policy", problem_hash=problem.hash, config=config, seed=what.seed, code_version=__version__)
+    manifest = write_artifact(to, made, fill)
+    if home is not None:
+        Home(home).record(to)
+    return manifest
+
+
+def _curves(points: list[Point], best: Point, what: Rehearsal) -> Curves:
+    episodes = what.growth.eval_episodes
+    why = f"it earned {best.truth:.2f} over {episodes} episodes, the most of {len(points)} evaluations"
+    return Curves(
+        points=tuple(points), chosen=best.epoch, chosen_by="", slice=what.env, baseline="", rewards="return",
+        why=why if what.choose == "best" else f"the last of {len(points)} evaluations, as asked",
+    )  # fmt: skip
+
+
+def filming(what: Rehearsal, gif: Path | None, window: bool, after: int) -> Callable[[Policy, int], None]:
+    """Shows the policy at every evaluation from ``after`` decisions on: in a window, or as ``NAME-DECISIONS.gif``."""
+    from understudy.runs.play import Play, show
+
+    def film(policy: Policy, decisions: int) -> None:
+        if decisions >= after and (gif or window):
+            file = gif and gif.with_name(f"{gif.stem}-{decisions}{gif.suffix}")
+            show(what.env, what.env_settings, policy, how=Play(envs=1, seed=what.seed), gif=file, window=window)
+
+    return film
