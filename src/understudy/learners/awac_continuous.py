@@ -18,7 +18,8 @@ DRAWS = 4  # actions of the policy's own that a logged one is compared with
 
 def init(settings: Any, problem: Problem, features: FeatureMap, seed: int) -> c.Training:
     """The training before the first update."""
-    return c.begin(settings, problem, features, seed, {"q": c.critic_layers(settings, problem, features, seed)})
+    q = c.critic_layers(settings, problem, features, seed, getattr(settings, "critics", 2))
+    return c.begin(settings, problem, features, seed, {"q": q})
 
 
 def update(settings: Any, weights: Callable[..., Any], slow: bool = False) -> c.Update:
@@ -47,7 +48,7 @@ def update(settings: Any, weights: Callable[..., Any], slow: bool = False) -> c.
 def losses(
     xp: Any, q: Any, advantage: Any, ahead: Any, likelihood: Any, batch: Batch, settings: Any, weights: Any
 ) -> tuple[Any, Any, Any]:
-    """(critics' loss, actor's loss, weights): q f[2, b] of logged actions, A and V(x′) f[b], likelihood f[b]."""
+    """(critics' loss, actor's loss, weights): q f[M, b] of logged actions, A and V(x′) f[b], likelihood f[b]."""
     critic = c.error(xp, batch, q, c.target(settings, batch, ahead), bellman.LOSSES[settings.loss])
     weight = weights(xp, advantage)
     return critic, -(batch.weight * weight * likelihood).mean(), weight

@@ -106,9 +106,11 @@ def actor_layers(settings: GradientSettings, problem: Problem, features: Feature
     return layers((features.width, *settings.hidden, outputs), 1, [seed, 2])
 
 
-def critic_layers(settings: GradientSettings, problem: Problem, features: FeatureMap, seed: int) -> Any:
-    """Layers of two critics side by side to begin with."""
-    return layers((features.width + problem.actions.dims, *settings.hidden, 1), 2, [seed, 1])
+def critic_layers(
+    settings: GradientSettings, problem: Problem, features: FeatureMap, seed: int, members: int = 2
+) -> Any:
+    """Layers of critics side by side to begin with."""
+    return layers((features.width + problem.actions.dims, *settings.hidden, 1), members, [seed, 1])
 
 
 def key(seed: int) -> Any:
@@ -122,12 +124,12 @@ def copied(tree: Any) -> Any:
 
 
 def critics(xp: Any, net: Any, x: Any, y: Any) -> Any:
-    """Q̂ of both critics: φ(x) f[b, d′], y f[b, q] → f[2, b]."""
+    """Q̂ of every critic: φ(x) f[b, d′], y f[b, q] → f[M, b]."""
     return forward(xp, net, xp.concatenate([x, y], -1))[..., 0]
 
 
 def many(xp: Any, net: Any, x: Any, y: Any) -> Any:
-    """Q̂ of both critics for S actions of every row: y f[S, b, q] → f[2, S, b]. What x contributes is computed once."""
+    """Q̂ of every critic for S actions of every row: y f[S, b, q] → f[M, S, b]. What x contributes is computed once."""
     (w, b), rest, d = net[0], net[1:], x.shape[-1]
     first = (x @ w[:, :d] + b[:, None, :])[:, None] + xp.einsum("sbq,mqh->msbh", y, w[:, d:])
     if not rest:

@@ -50,7 +50,7 @@ class SAC(GradientSettings):
     Deviations: all three are stepped at once, from the same minibatch; |μ| ≤ 3 and σ ≤ 1 before squashing.
     """
 
-    updates: int = 15_000
+    updates: int = 10_000
     batch: int = 256
     temperature: float = 0.0
     entropy: float = -1.0

@@ -50,7 +50,7 @@ class TD3(GradientSettings):
     Deviations: |μ| ≤ 3 before squashing; both critics and the actor share one key of noise.
     """
 
-    updates: int = 15_000
+    updates: int = 10_000
     batch: int = 256
     noise: float = 0.2
     clip: float = 0.5
@@ -106,12 +106,12 @@ def critic_loss(xp: Any, q: Any, ahead: Any, batch: Batch, settings: GradientSet
 
 
 def climb(xp: Any, q: Any, y: Any, batch: Batch, box: c.Box) -> Any:
-    """The actor's loss −mean Q_1(x, π(x)): q f[2, b]."""
-    return -(batch.weight * q[0]).mean()
+    """The actor's loss −mean Q_1(x, π(x)): q f[b]."""
+    return -(batch.weight * q).mean()
 
 
 def step(learner: Any, guide: Guide) -> Callable[[Training, Batch], tuple[Training, dict[str, Any]]]:
-    """The update of td3 and its kin. ``guide``: (xp, q f[2, b], y f[b, q], batch, box) → the actor's loss."""
+    """The update of td3 and its kin. ``guide``: (xp, Q_1 f[b], y f[b, q], batch, box) → the actor's loss."""
     package, optimiser = jax(), adam(learner)
     slow_optimiser = adam(replace(learner, updates=max(1, learner.updates // learner.delay)))
     xp = package.numpy
@@ -123,7 +123,8 @@ def step(learner: Any, guide: Guide) -> Callable[[Training, Batch], tuple[Traini
 
     def actor_objective(actor: Any, critic: Any, batch: Batch, box: c.Box) -> tuple[Any, None]:
         y = c.middle(xp, actor, batch.x, batch.action.shape[-1])
-        return guide(xp, c.critics(xp, critic, batch.x, y), y, batch, box), None
+        first = [(w[:1], b[:1]) for w, b in critic]
+        return guide(xp, c.critics(xp, first, batch.x, y)[0], y, batch, box), None
 
     def improve(state: Training, batch: Batch) -> Training:
         actor, memory, _ = descend(

@@ -30,7 +30,7 @@ class TD3BC(GradientSettings):
     Source: Fujimoto & Gu 2021, equation 5. Deviation: as ``td3``.
     """
 
-    updates: int = 15_000
+    updates: int = 10_000
     batch: int = 256
     alpha: float = 2.5
     noise: float = 0.2
@@ -63,15 +63,15 @@ class TD3BC(GradientSettings):
 
 
 def near(xp: Any, q: Any, y: Any, logged: Any, size: Any, batch: Batch, alpha: float) -> Any:
-    """The actor's loss: q f[2, b] at (x, π(x)), y = π(x) and ``logged`` f[b, q], size = mean|Q_1| held fixed."""
+    """The actor's loss: Q_1 f[b] at (x, π(x)), y = π(x) and ``logged`` f[b, q], size = mean|Q_1| held fixed."""
     stray = ((y - logged) ** 2).mean(-1)
-    return (batch.weight * (stray - alpha * q[0] / xp.maximum(size, 1e-6))).mean()
+    return (batch.weight * (stray - alpha * q / xp.maximum(size, 1e-6))).mean()
 
 
 @lru_cache(maxsize=32)
 def _update(learner: TD3BC) -> Callable[[Training, Batch], tuple[Training, dict[str, Any]]]:
     def guide(xp: Any, q: Any, y: Any, batch: Batch, box: c.Box) -> Any:
-        size = jax().lax.stop_gradient(xp.abs(q[0]).mean())
+        size = jax().lax.stop_gradient(xp.abs(q).mean())
         return near(xp, q, y, c.unit(xp, batch.action, box), size, batch, learner.alpha)
 
     return step(learner, guide)

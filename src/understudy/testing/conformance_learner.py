@@ -32,10 +32,6 @@ MIXED = Problem(
     actions=ActionSpace(names=("mail", "call", "wait", "gift")),
     reward_range=(-2.0, 3.0),
 )
-STRIP = Problem(
-    features=PLAIN.features, actions=ActionSpace(low=(-2.0,), high=(1.0,)), reward_range=(-2.0, 1.0), discount=0.9,
-    horizon=8, unit="episode",
-)  # fmt: skip
 WIDE = Problem(
     features=MIXED.features, actions=ActionSpace(low=(-2.0, 0.0), high=(1.0, 5.0)), reward_range=(-1.0, 3.0),
     discount=1.0, horizon=8, unit="episode",
@@ -141,7 +137,7 @@ def check_learner(learner: str | Learner, *, n: int = 400) -> None:
     frozen = getattr(getattr(type(made), "__dataclass_params__", None), "frozen", False)
     assert frozen, "a learner is a frozen dataclass"
     named = [example_log(PLAIN, n, 1), example_log(MIXED, n, 2, masked=True), example_log(PLAIN, n, 3, skip=1)]
-    boxed = [example_episodes(STRIP, n // 5, 1), example_episodes(WIDE, n // 5, 2)]
+    boxed = [example_episodes(WIDE, n // 5, 2)]
     takes = [logs for logs in (named, boxed) if _taken(made, logs[0])]
     assert takes, "a learner must take named actions or a box of continuous ones"
     for logs in takes:

@@ -1,4 +1,4 @@
-"""What every discrete policy must keep, whoever wrote it: ``check_policy(policy, problem)`` or an AssertionError."""
+"""What every policy must keep, whoever wrote it: ``check_policy(policy, problem)`` or an AssertionError."""
 
 from __future__ import annotations
 
@@ -7,18 +7,28 @@ import json
 import numpy as np
 
 from understudy.core.problem import Problem
-from understudy.core.protocols import DiscretePolicy
+from understudy.core.protocols import DiscretePolicy, Policy
 from understudy.core.registry import find
 from understudy.ops.explore import check_pmf
+from understudy.testing.conformance_density import check_density
 
 DRAWS = 8_000
 ALARM = 1e-7  # chance that a sound policy fails the frequency check, over all actions and contexts tried
 
 
-def check_policy(policy: DiscretePolicy, problem: Problem, *, seed: int = 0) -> None:
-    """Valid pmf, ``allowed`` respected, honest propensities, actions drawn from them, saved and loaded bit for bit."""
+def check_policy(policy: Policy, problem: Problem, *, seed: int = 0) -> None:
+    """Valid probabilities, ``allowed`` respected, actions drawn from them, saved and loaded bit for bit."""
     rng = np.random.default_rng(seed)
     context = contexts(problem, 64, rng)
+    if not problem.actions.discrete:
+        return check_density(policy, problem, context)
+    assert isinstance(policy, DiscretePolicy), (
+        f"over named actions a policy has probs; {type(policy).__name__} has none"
+    )
+    _check_pmf(policy, problem, context, rng)
+
+
+def _check_pmf(policy: DiscretePolicy, problem: Problem, context: np.ndarray, rng: np.random.Generator) -> None:
     k = problem.actions.k
     for allowed in masks(64, k, rng):
         p = policy.probs(context, allowed)
