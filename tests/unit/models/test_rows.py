@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from understudy.models.ensembles import Bag
 from understudy.models.feature_map import FeatureMap, FittedFeature
+from understudy.models.features.kinds import CENTERED
 from understudy.models.policies import Explore, Fixed, Mixture, Uniform
 from understudy.models.ridge import LinearModel
 from understudy.models.rows import row_probs
@@ -18,8 +19,8 @@ def feature_map(rng: np.random.Generator, kinds: list[str], quadratic: bool, shu
     source = rng.permutation(len(kinds)) if shuffle else np.arange(len(kinds))
     columns = [
         FittedFeature(kind=kind, source=int(s), name=f"f{s}",
-                      location=float(rng.normal()) if kind in KINDS[:2] else 0.0,
-                      scale=float(rng.uniform(0.1, 3)) if kind in KINDS[:2] else 1.0,
+                      location=float(rng.normal()) if kind in CENTERED else 0.0,
+                      scale=float(rng.uniform(0.1, 3)) if kind in CENTERED else 1.0,
                       limit=float(rng.choice([2.0, 1e6])), values=3 if kind == "category" else 0)
         for kind, s in zip(kinds, source)
     ]  # fmt: skip
@@ -34,7 +35,8 @@ def raw(rng: np.random.Generator, d: int) -> np.ndarray:
 @settings(max_examples=400, deadline=None)
 @given(
     st.integers(0, 2**32), st.integers(1, 12), st.integers(1, 25),
-    st.sampled_from([KINDS[:1], KINDS[:1], ("number", "category", "boolean", "missing"), KINDS]),
+    st.sampled_from([KINDS[:1], KINDS[:1], ("number", "category", "boolean", "missing"), KINDS,
+                     ("continuous",), ("continuous", "binary", "missing", "probability", "clip_log")]),
     st.sampled_from([("greedy", 0.0), ("epsilon_greedy", 0.1), ("epsilon_greedy", 0.7), ("epsilon_greedy", 1.0),
                      ("squarecb", 40.0), ("squarecb", 1e12), ("softmax", 2.0), ("proportional", 0.0), ("votes", 0.1)]),
 )  # fmt: skip
