@@ -41,6 +41,15 @@ def speed() -> list[str]:
         bar = f"≤ {data['goals']['cpu_ratio']}×, ≤ {data['goals']['peak_gb']} GB"
         what += f", peak {data['peak_gb']['ours']:.2f} GB"
         rows.append(f"| {what} | the bare DuckDB query | {data['cpu_ratio']:.2f}× | {bar} |")
+    if features := load("features"):
+        what = f"identifying {features['features']} features of {features['rows'] / 1e6:g} million sparse rows"
+        what += f", {features['cpu_s']['ours']:.1f} CPU-s"
+        goal = features["goals"]
+        rows.append(
+            f"| {what} | scipy on all values | {features['ratios']['scipy']:.0f}× faster | ≥ {goal['ratio']:g}×, "
+            f"≤ {goal['cpu_s']:g} CPU-s |"
+        )
+        rows.append(f"| the same | scipy on the same sample | {features['ratios']['scipy_sampled']:.1f}× faster | |")
     if serve := load("serve"):
         bare, mlflow = (f"{serve['ratios'][key]['ratio']:.1f}" for key in ("json", "mlflow"))
         goals = serve["goals"]
