@@ -71,6 +71,13 @@ def timeline(
     return ParquetDataset(folder, made)
 
 
+def engine(folder: Path) -> Any:
+    """A DuckDB connection. What files say of their own columns must not decide which columns of ours may be null."""
+    sql = database(folder)
+    sql.execute("SET disabled_optimizers = 'statistics_propagation'")
+    return sql
+
+
 class Asked(msgspec.Struct, frozen=True):
     """What the caller gave."""
 
@@ -94,7 +101,7 @@ def recipe(
 
 def _fill(folder: Path, problem: Problem, asked: Asked) -> dict[str, int]:
     (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(problem)) + b"\n")
-    sql = database(folder)
+    sql = engine(folder)
     try:
         query, counts, notes = prepare(sql, problem, asked)
         with readable(asked.sources):
@@ -197,7 +204,8 @@ def _about(sql: Any, path: Path) -> dict[str, int]:
     names = parquet.read_schema(path).names
     asked = {
         "steps": "count(*)", "terminated": "count(*) FILTER (terminated)", "truncated": "count(*) FILTER (truncated)",
-        "with_propensity": "count(propensity)", "one_step_episodes": "count(*) FILTER (t = 0 AND (terminated OR truncated))",
+        "with_propensity": "count(propensity)",
+        "one_step_episodes": "count(*) FILTER (t = 0 AND (terminated OR truncated))",
     }  # fmt: skip
     asked |= {f"with_{name}": f"count({name})" for name in ("allowed", "propensities") if name in names}
     asked["gaps"] = "count(*) FILTER (t > 0 AND sequence - before > 1)"

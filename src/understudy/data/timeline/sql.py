@@ -15,7 +15,7 @@ from understudy.data.schema import action_columns, quoted
 from understudy.data.timeline import values
 from understudy.data.timeline.filters import ORDER, Input
 from understudy.data.timeline.rules import Rules
-from understudy.data.timeline.table import Table
+from understudy.data.timeline.table import REAL, Table
 from understudy.data.timeline.values import Faults, literal, number
 
 
@@ -167,6 +167,7 @@ class Query:
         misplaced = " OR ".join([*self._flags, "barred"])
         faults = [
             ("key_missing", "(episode_id IS NULL OR sequence IS NULL)"),
+            ("sequence", "COALESCE(bad = 'sequence', FALSE)"),
             ("duplicate", "COALESCE(next_sequence = sequence, FALSE)"),
             ("null_state", "null_state"),
             ("no_action", "no_action"),
@@ -191,12 +192,13 @@ class Query:
 
     def _bad(self) -> str:
         """The first fault that a row has by itself: what its features, its actions and its propensities say."""
-        faults = [(f"{reason}:{f.name}", c) for f in self.problem.features
-                  for reason, c in values.feature(self.table, f)[1]]  # fmt: skip
-        faults += [*self._allowed[1], *self._propensity[2]]
-        if self.table.type("sequence") in ("FLOAT", "DOUBLE"):
+        faults: Faults = []
+        if self.table.type("sequence") in REAL:
             column = quoted(self.table.roles["sequence"])
             faults.append(("sequence", f"COALESCE({column} <> FLOOR({column}), FALSE)"))
+        faults += [(f"{reason}:{f.name}", c) for f in self.problem.features
+                   for reason, c in values.feature(self.table, f)[1]]  # fmt: skip
+        faults += [*self._allowed[1], *self._propensity[2]]
         cases = " ".join(f"WHEN {condition} THEN {literal(reason)}" for reason, condition in faults)
         return f"CASE {cases} END" if faults else "CAST(NULL AS VARCHAR)"
 

@@ -15,14 +15,14 @@ from understudy.core.errors import DataError
 from understudy.core.manifest import Manifest
 from understudy.core.problem import Problem
 from understudy.data.artifact import write_artifact
-from understudy.data.log import PROBLEM, database, scratch, text
+from understudy.data.log import PROBLEM, scratch, text
 from understudy.data.schema import quoted
 from understudy.data.sources import resolve
 from understudy.data.timeline.faults import fault_error
 from understudy.data.timeline.filters import Input
 from understudy.data.timeline.pairs import Pairs
 from understudy.data.timeline.rules import Rules
-from understudy.data.timeline.run import NOTES, TEXT, Asked, copy, recipe, repeated, vanished
+from understudy.data.timeline.run import NOTES, TEXT, Asked, copy, engine, recipe, repeated, vanished
 from understudy.data.timeline.source import VIEW, look, open_table, readable
 from understudy.data.timeline.sql import Query
 from understudy.data.timeline.verdicts import check_lost, check_order, check_validation, longest
@@ -74,7 +74,7 @@ def transitions(
 def _fill(folder: Path, problem: Problem | None, asked: Asked, n: int, lead: tuple[str, ...]) -> dict[str, int]:
     if problem is not None:
         (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(problem)) + b"\n")
-    sql, path, notes = database(folder), folder / TRANSITIONS, {}
+    sql, path, notes = engine(folder), folder / TRANSITIONS, {}
     try:
         of, counts = _input(sql, problem, asked, notes)
         pairs = Pairs(of.table, of.rules, problem, n, lead, VIEW)
