@@ -24,6 +24,7 @@ NAMES = (
     "ope",
     "sequential",
     "data",
+    "timeline",
     "joins",
     "features",
     "envs",

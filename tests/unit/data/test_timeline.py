@@ -215,8 +215,13 @@ def test_a_dataset_like_any_other(tmp_path):
 @pytest.mark.parametrize("dialect", ["duckdb", "spark", "trino"])
 def test_the_text_in_other_words(dialect):
     """No function that only DuckDB knows is left, and a lead is in parentheses before anything is taken off it."""
-    types = {"episode_id": "VARCHAR", "sequence": "BIGINT", "time": "TIMESTAMP",
-             "state_features": "MAP(VARCHAR, DOUBLE)", "action": "VARCHAR", "reward": "DOUBLE", "possible_actions": "VARCHAR[]"}  # fmt: skip
+    types = {
+        "episode_id": "VARCHAR",
+        "sequence": "BIGINT",
+        "time": "TIMESTAMP",
+        "state_features": "MAP(VARCHAR, DOUBLE)",
+    }
+    types |= {"action": "VARCHAR", "reward": "DOUBLE", "possible_actions": "VARCHAR[]"}
     query = Query(PROBLEM, assign(types, PROBLEM), Rules(within=3, discount_per="time", duplicates="last"))
     made_ = translate(query.steps(), dialect)
     assert ("MAP_EXTRACT_VALUE" in made_) == ("EPOCH_US" in made_) == (dialect == "duckdb")
