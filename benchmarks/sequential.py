@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     report = {
         "benchmark": "sequential",
         "speed": speed(5 if options.quick else 40),
-        "coverage": [coverage(m, 20 if options.quick else 1_000) for m in (800, 3_000)],
+        "coverage": [coverage(m, 20 if options.quick else 500) for m in (800, 3_000)],
         "python": sys.version.split()[0],
         "numpy": np.__version__,
     }

@@ -20,6 +20,7 @@ from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Regressor, ValueModel
 from understudy.core.registry import find
 from understudy.core.steps import Steps, bandit_steps, concat
+from understudy.ops import returns
 from understudy.ops.betting import BETS, DR_BOUNDS, DR_SHARES, SHARES, Wealth, start
 from understudy.ops.draws import Draws
 from understudy.ops.paired import controlled_difference, ips_difference
@@ -178,16 +179,19 @@ def _order(steps: Steps) -> tuple[np.ndarray, np.ndarray]:
 def _range(problem: Problem, steps: Steps) -> tuple[float, float]:
     """Lowest return and width of its range. An episode may be shorter than the horizon, so 0 is then in range."""
     low, high = problem.reward_range
-    if problem.horizon == 1:
-        return low, high - low
-    gamma, h = problem.discount, problem.horizon
-    most = 1.0 / (1.0 - gamma) if h is None else float(h if gamma == 1 else (1.0 - gamma**h) / (1.0 - gamma))
-    return min(low, 0.0) * most, (max(high, 0.0) - min(low, 0.0)) * most
+    low, high = returns.bounds(low, high, problem.discount, problem.horizon, steps.span is not None)
+    if not np.isfinite([low, high]).all():
+        raise EvidenceError(
+            "returns have no bound: steps take unequal time, and the problem has no horizon",
+            "A proof needs the lowest and highest return there can be.",
+            "Give the problem a horizon.",
+            field="horizon",
+        )
+    return low, high - low
 
 
 def _discounts(steps: Steps, problem: Problem) -> np.ndarray:
-    t = np.arange(steps.n) - np.repeat(steps.starts[:-1], np.diff(steps.starts))
-    return problem.discount**t
+    return returns.factors(steps, problem.discount)
 
 
 def _play(policy: Policy, steps: Steps, problem: Problem) -> tuple[np.ndarray | None, np.ndarray]:
