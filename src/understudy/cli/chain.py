@@ -10,7 +10,7 @@ import typer
 from understudy.cli.app import HOME, At, DryRun, Experiment, Home, Json, Seed, Settings, To, app
 from understudy.cli.hand import by_hand, need, refuse
 from understudy.cli.output import Said, already, say, watched, working
-from understudy.cli.rehearse import refuse_log, rehearsed
+from understudy.cli.rehearse import refuse_drawing, refuse_log, rehearsed
 
 Against = Annotated[str, typer.Option(help="The incumbent: logged, an alias such as production, or an artifact.")]
 
@@ -56,13 +56,17 @@ def train(
         refuse(experiment, LEARNER=learner, SETTINGS=settings, on=on, to=to, dry_run=dry_run)
         return by_hand("train", experiment, home, json, at=at)
     if world:
-        refuse_log(on=on, epochs=epochs, train_share=train_share, eval_share=eval_share, patience=patience)
+        refuse_log(
+            on=on, epochs=epochs, train_share=train_share, eval_share=eval_share, patience=patience,
+            with_=estimators, slice=slice != "train",
+        )  # fmt: skip
         name, folder = need(LEARNER=learner, to=to)
         drawn = {"gif": gif, "window": render, "after": render_after}
         return rehearsed(
             name, folder, world, settings or [], choose, seed,
             home=home, tensorboard=tensorboard, drawn=drawn, dry_run=dry_run, json=json,
         )  # fmt: skip
+    refuse_drawing(gif=gif, render=render, render_after=render_after)
     learner, data, folder = need(LEARNER=learner, on=on, to=to)
     given = parse_overrides(settings or [], text=text_fields("learners", learner))
     slice, watch = watching(epochs, (train_share, eval_share), slice, split_names(estimators), choose, patience)

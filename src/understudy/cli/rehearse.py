@@ -12,9 +12,18 @@ from understudy.core.errors import ConfigError
 
 def refuse_log(**given: Any) -> None:
     """Raises: ConfigError for an option that is about a log."""
-    extra = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
-    if extra:
-        raise ConfigError(f"{', '.join(extra)} cannot be given with --in", "In a world there is no log.", field="in")
+    if extra := _named(given):
+        raise ConfigError(f"{extra} cannot be given with --in", "In a world there is no log.", field="in")
+
+
+def refuse_drawing(**given: Any) -> None:
+    """Raises: ConfigError for an option that is about pictures of a world."""
+    if extra := _named(given):
+        raise ConfigError(f"{extra} needs --in WORLD", "A log cannot be drawn.", field="in")
+
+
+def _named(given: dict[str, Any]) -> str:
+    return ", ".join(f"--{name.strip('_').replace('_', '-')}" for name, value in given.items() if value)
 
 
 # More than seven parameters: they are what was typed.

@@ -10,6 +10,8 @@ from understudy.core.protocols import EpisodicEnvironment, Policy, View
 from understudy.core.steps import Steps
 from understudy.envs.walk import decide
 
+Row = tuple[np.ndarray, ...]  # one tick of w worlds, column by column
+
 
 @dataclass
 class Stage:
@@ -22,19 +24,22 @@ class Stage:
     _view: View = field(init=False)
     _earned: np.ndarray = field(init=False)  # f64[w] by the episodes that go on
     _choices: np.random.Generator = field(init=False)
+    _last: list[tuple[Row, np.ndarray]] = field(default_factory=list, init=False)  # ticks of the last collection
 
     def __post_init__(self) -> None:
         world, self._choices = (np.random.default_rng(s) for s in np.random.SeedSequence(self.seed).spawn(2))
         self._view, self._earned = self.env.reset(world, self.w), np.zeros(self.w)
 
-    def collect(self, policy: Policy, ticks: int) -> Steps:
+    def collect(self, policy: Policy, ticks: int, *, again: int = 0) -> Steps:
         """``ticks`` steps of each of the w episodes, as episodes of their own: one world after the other, in order.
 
         An episode that goes on after the last tick is truncated there, and ``final_context`` says where it stood, so
-        nothing is lost to what bootstraps. What is left of it opens the next collection.
+        nothing is lost to what bootstraps. What is left of it opens the next collection. ``again``: that many of the
+        last ticks of the collection before come first once more; what followed them is now known.
         """
-        rows: list[tuple[np.ndarray, ...]] = []
-        following = []
+        kept = self._last[max(0, len(self._last) - again) :] if again else []
+        rows = [row for row, _ in kept]
+        following = [context for _, context in kept]
         for _ in range(ticks):
             view = self._view
             action, propensity, _ = decide(policy, view.context, self._choices, view.allowed)
@@ -47,10 +52,11 @@ class Stage:
             self.finished += self._earned[ended].tolist()
             self._earned[ended] = 0.0
             self._view = self.env.renew(ended) if ended.any() else after
+        self._last = list(zip(rows, following))
         return _steps(rows, np.stack(following, 1))
 
 
-def _steps(rows: list[tuple[np.ndarray, ...]], following: np.ndarray) -> Steps:
+def _steps(rows: list[Row], following: np.ndarray) -> Steps:
     """Ticks [T] of w worlds → steps, world by world; following f32[w, T, d] is what truly came after each."""
     context, action, propensity, reward, terminated, ended, allowed = (np.stack(column, 1) for column in zip(*rows))
     w, ticks = reward.shape

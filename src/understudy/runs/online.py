@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,21 +18,23 @@ from understudy.core.steps import Steps
 from understudy.data.dataset import MemoryDataset
 from understudy.envs.rollout import mean_return
 from understudy.envs.stage import Stage
-from understudy.learners.gradient import prepared
+from understudy.learners.gradient import feature_map, prepared
 from understudy.learners.loop import CHUNK, run
 from understudy.learners.on_policy import drawn
-from understudy.learners.replay import Batch
+from understudy.learners.replay import Batch, Limit
 from understudy.models.box import UniformBox
-from understudy.models.feature_map import FeatureMap, fit_feature_map
+from understudy.models.feature_map import FeatureMap
 from understudy.models.policies import Uniform, floored
 from understudy.ops.transitions import transitions
+from understudy.runs.play import ENDLESS
 
 
 @dataclass(frozen=True)
 class Growth:
     """How a log grows while a learner learns from it.
 
-    steps: decisions in all. warmup_steps: the first of them, uniform; the feature map is fitted to those.
+    steps: decisions in all, up to whole ticks of all worlds.
+    warmup_steps: the first of them, uniform; the feature map is fitted to those.
     envs: worlds side by side. updates_per_step: minibatch updates per decision after that (off-policy learners).
     capacity: newest transitions kept. collect: decisions before each round of updates of an on-policy learner.
     epsilon: share of uniform actions at first and at last, of learners whose policy would not explore by itself;
@@ -54,7 +57,7 @@ class Growth:
         for name in ("steps", "warmup_steps", "envs", "capacity", "collect", "eval_every", "eval_episodes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}", field=name)
-        if self.warmup_steps >= self.steps:
+        if -(-self.warmup_steps // self.envs) * self.envs >= self.steps:
             raise ConfigError(f"{self.warmup_steps} warm-up steps leave none of {self.steps}", field="warmup_steps")
         if not 0 < self.updates_per_step <= 1_000:
             raise ConfigError(f"updates_per_step must lie in (0, 1000]; got {self.updates_per_step}")
@@ -64,7 +67,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class Online:
-    """One evaluation of a training in a world; ``state`` is used up when the next is asked for."""
+    """One evaluation of a training in a world."""
 
     point: Point
     policy: Policy
@@ -72,26 +75,27 @@ class Online:
 
 
 class Ring:
-    """The newest ``capacity`` transitions, in the space of model inputs."""
+    """The newest ``capacity`` transitions, in the space of model inputs; ``limit`` is a learner's own mask."""
 
-    def __init__(self, capacity: int, features: FeatureMap) -> None:
-        self.capacity, self.features = capacity, features
+    def __init__(self, capacity: int, features: FeatureMap, limit: Limit | None = None) -> None:
+        self.capacity, self.features, self.limit = capacity, features, limit
         self.held: list[np.ndarray | None] = []
         self.n = self.at = 0
 
-    def add(self, steps: Steps, discount: float, n: int) -> None:
-        """Every transition of these steps, over n steps or up to where they end."""
-        t = transitions(steps, np.arange(steps.n), discount, n)
+    def add(self, steps: Steps, rows: np.ndarray, discount: float, n: int = 1) -> None:
+        """The transitions that begin at these rows i64[b], over n steps or up to where an episode ends."""
+        t = transitions(steps, rows, discount, n)
         x, following = self.features(t.context), self.features(t.next_context)
+        after = t.next_allowed if self.limit is None else self.limit(t.next_context, t.next_allowed)
         p = None if t.propensity is None else t.propensity.astype(np.float32)
-        new = Batch(x, t.action, t.reward, t.discount, following, t.next_action, t.weight, t.allowed, t.next_allowed, p)
+        new = Batch(x, t.action, t.reward, t.discount, following, t.next_action, t.weight, t.allowed, after, p)
         if not self.held:
             self.held = [None if c is None else np.empty((self.capacity, *c.shape[1:]), c.dtype) for c in new]
-        where = (self.at + np.arange(steps.n)) % self.capacity
+        where = (self.at + np.arange(len(rows))) % self.capacity
         for own, column in zip(self.held, new):
             if own is not None and column is not None:
                 own[where] = column
-        self.at, self.n = int((self.at + steps.n) % self.capacity), min(self.n + steps.n, self.capacity)
+        self.at, self.n = int((self.at + len(rows)) % self.capacity), min(self.n + len(rows), self.capacity)
 
     def draw(self, rng: np.random.Generator, updates: int, batch: int) -> Batch:
         """``updates`` minibatches, uniformly with replacement."""
@@ -114,11 +118,11 @@ def learn_in(
     """
     stage, problem = Stage(env, growth.envs, seed), env.problem
     first = stage.collect(_uniform(problem), -(-growth.warmup_steps // growth.envs))
-    features = fit_feature_map(problem, [first])
+    limit = None if problem.horizon else ENDLESS
+    features = feature_map(learner, MemoryDataset(problem, first))
     rounds = _on_policy if hasattr(learner, "told") else _off_policy
     due, seen = growth.eval_every, 0
-    for done, policy, updates, figures in rounds(learner, stage, growth, first, features, seed):
-        last = done >= growth.steps
+    for done, policy, updates, figures, last in rounds(learner, stage, growth, first, features, seed):
         if done < due and not last:
             continue
         while due <= done:
@@ -126,68 +130,84 @@ def learn_in(
         returns = stage.finished[seen:]
         seen = len(stage.finished)
         told = figures | ({"training_return": float(np.mean(returns))} if returns else {})
-        truth = float(np.mean(mean_return(judge(), policy, growth.eval_episodes, seed + done)))
-        yield Online(
-            Point(epoch=0, updates=updates, figures=told | {"decisions": float(done)}, truth=truth), policy, last
-        )
+        earned = mean_return(judge(), policy, growth.eval_episodes, seed + done, max_steps=limit)
+        told |= {"decisions": float(done)}
+        yield Online(Point(epoch=0, updates=updates, figures=told, truth=float(earned.mean())), policy, last)
 
 
-Round = tuple[int, Policy, int, dict[str, float]]  # decisions and the policy so far, updates, figures
+class Round(NamedTuple):
+    """What a training has come to."""
+
+    done: int  # decisions
+    policy: Policy
+    updates: int
+    figures: dict[str, float]
+    last: bool
 
 
 def _off_policy(
     learner: Any, stage: Stage, growth: Growth, first: Steps, features: FeatureMap, seed: int
 ) -> Iterator[Round]:
     """Some decisions, a chunk of updates from the newest of the log, and again."""
-    problem, n = stage.env.problem, getattr(learner, "n", 1)
-    ring = Ring(growth.capacity, features)
-    ring.add(first, problem.discount, n)
-    total = max(CHUNK, round((growth.steps - first.n) * growth.updates_per_step / CHUNK) * CHUNK)
+    problem, n, explores = stage.env.problem, getattr(learner, "n", 1), hasattr(learner, "explore")
+    total = CHUNK * max(1, round((growth.steps - first.n) * growth.updates_per_step / CHUNK))
     learner = prepared(dataclasses.replace(learner, updates=total), MemoryDataset(problem, first), seed)
+    ring = Ring(growth.capacity, features, getattr(learner, "limit", None))
+    ring.add(first, settled(first, stage.w, n), problem.discount, n)
+    if not ring.n:
+        raise ConfigError(
+            f"{first.n} warm-up steps in {stage.w} worlds hold no transition over {n} steps", field="warmup_steps"
+        )
     state = learner.init(problem, features, seed=seed)
-    ticks = max(1, round(CHUNK / growth.updates_per_step / growth.envs))
-    done, figures = first.n, {}
+    policy, done, figures = learner.policy(state, problem, features), first.n, {}
     for updates in range(CHUNK, total + CHUNK, CHUNK):
-        actor = _exploring(learner, learner.policy(state, problem, features), problem, growth, done)
-        ring.add(stage.collect(actor, ticks), problem.discount, n)
-        done += ticks * growth.envs
+        due = first.n + (growth.steps - first.n) * updates / total
+        ticks = math.ceil((due - done) / stage.w)
+        if ticks > 0:
+            acting = _exploring(policy, problem, growth, done) if explores else policy
+            steps = stage.collect(acting, ticks, again=n)
+            ring.add(steps, settled(steps, stage.w, n), problem.discount, n)
+            done += ticks * stage.w
         state = run(
             state, learner.update, lambda rng, c: ring.draw(rng, c, learner.batch), steps=updates, done=updates - CHUNK,
             seed=seed, progress=_noted(figures),
         )  # fmt: skip
-        yield (
-            (growth.steps if updates == total else min(done, growth.steps - 1)),
-            learner.policy(state, problem, features),
-            updates,
-            dict(figures),
-        )
+        policy = learner.policy(state, problem, features)
+        yield Round(done, policy, updates, dict(figures), updates == total)
+
+
+def settled(steps: Steps, w: int, n: int) -> np.ndarray:
+    """Rows of a collection of w worlds, less the last n of each: what follows those is in the collection to come."""
+    row, ticks = np.arange(steps.n), steps.n // w
+    return row[row % ticks < ticks - n]
 
 
 def _on_policy(
     learner: Any, stage: Stage, growth: Growth, first: Steps, features: FeatureMap, seed: int
 ) -> Iterator[Round]:
     """A collection by the policy itself, some passes over it, and again; the warm-up only fitted the feature map."""
-    problem = stage.env.problem
-    ticks = max(1, growth.collect // growth.envs)
-    size = ticks * growth.envs
+    problem, left = stage.env.problem, growth.steps - first.n
+    rounds = max(1, round(left / growth.collect))
+    ticks = math.ceil(left / (rounds * stage.w))
+    size = ticks * stage.w
     each = max(1, learner.passes * size // learner.batch)
-    rounds = max(1, round((growth.steps - first.n) / size))
     learner = dataclasses.replace(learner, updates=each * rounds)
     state, figures = learner.init(problem, features, seed=seed), {}
+    policy = learner.policy(state, problem, features)
     for number in range(1, rounds + 1):
-        steps = stage.collect(learner.policy(state, problem, features), ticks)
+        steps = stage.collect(policy, ticks)
         table = learner.told(state, steps, problem, features)
         state = run(
-            state, learner.update, lambda rng, c, table=table: drawn(table, rng, c, learner.batch), steps=each,
-            seed=seed + number, progress=_noted(figures),
+            state, learner.update, lambda rng, c, table=table: drawn(table, rng, c, learner.batch),
+            steps=number * each, done=(number - 1) * each, seed=seed, progress=_noted(figures),
         )  # fmt: skip
-        done = growth.steps if number == rounds else min(first.n + number * size, growth.steps - 1)
-        yield done, learner.policy(state, problem, features), number * each, dict(figures)
+        policy, done = learner.policy(state, problem, features), first.n + number * size
+        yield Round(done, policy, number * each, dict(figures), number == rounds)
 
 
-def _exploring(learner: Any, policy: Any, problem: Problem, growth: Growth, done: int) -> Policy:
-    """The policy with uniform actions mixed in, where it is greedy by itself (its learner has a field ``explore``)."""
-    if not problem.actions.discrete or not hasattr(learner, "explore"):
+def _exploring(policy: Any, problem: Problem, growth: Growth, done: int) -> Policy:
+    """The policy with uniform actions mixed in, where actions have names."""
+    if not problem.actions.discrete:
         return policy
     first, last = growth.epsilon
     share = min(1.0, done / max(1.0, growth.epsilon_share * growth.steps))

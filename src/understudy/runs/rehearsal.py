@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from understudy import __version__
 from understudy.core.curves import Curves, Point
-from understudy.core.errors import ConfigError
+from understudy.core.errors import ConfigError, DataError
 from understudy.core.manifest import Manifest
 from understudy.core.protocols import GradientLearner, Policy
 from understudy.data.artifact import write_artifact
@@ -23,7 +23,7 @@ from understudy.models.policy_file import save_policy
 from understudy.report.curves import write_curves_page
 from understudy.runs.epochs import EPOCHS, Show, write_curves
 from understudy.runs.home import Home
-from understudy.runs.online import Growth, learn_in
+from understudy.runs.online import Growth, Online, learn_in
 from understudy.runs.settings import learner
 from understudy.runs.train import ROWS
 from understudy.runs.worlds import episodic, make_env
@@ -49,6 +49,8 @@ def asked(name: str, env: str, given: Mapping[str, Any], *, choose: str, seed: i
 
     Raises: ConfigError for a setting nobody knows, a learner that cannot, or a world without episodes.
     """
+    if choose not in ("best", "last"):
+        raise ConfigError(f"choose is best or last; got {choose!r}", field="choose")
     grown = {field.name for field in fields(Growth)}
     world = {key.removeprefix(WORLD): value for key, value in given.items() if key.startswith(WORLD)}
     growth = {key: value for key, value in given.items() if key in grown}
@@ -74,6 +76,8 @@ def rehearse(
 
     The policy is that of the best evaluation, or the last. No logged decision was seen, so any log may judge it.
     ``film`` is told the policy and the decisions so far at each evaluation.
+
+    Raises: DataError where a loss stops being a number; the epochs before it stay in ``.NAME.training`` beside ``to``.
     """
     chosen: Any = learner(what.learner, what.settings)
 
@@ -82,17 +86,20 @@ def rehearse(
 
     problem = world().problem
 
+    work = Path(to).parent / f".{Path(to).name}.training"
+
     def fill(folder: Path) -> dict[str, int]:
         points: list[Point] = []
-        for online in learn_in(chosen, world(), what.growth, seed=what.seed, judge=world):
+        shutil.rmtree(work, ignore_errors=True)
+        for online in _watched(learn_in(chosen, world(), what.growth, seed=what.seed, judge=world), work):
             point = msgspec.structs.replace(online.point, epoch=len(points) + 1)
             points.append(point)
-            save_policy(online.policy, folder / EPOCHS / f"{point.epoch:04d}", problem=problem)
+            save_policy(online.policy, _epoch(work, point.epoch), problem=problem)
             show(point)
             film(online.policy, int(point.figures["decisions"]))
         best = max(points, key=lambda p: (p.truth or 0.0, p.epoch)) if what.choose == "best" else points[-1]
-        for file in (folder / EPOCHS / f"{best.epoch:04d}").iterdir():
-            shutil.copy(file, folder / file.name)
+        shutil.copytree(_epoch(work, best.epoch), folder, dirs_exist_ok=True)
+        shutil.copytree(work / EPOCHS, folder / EPOCHS)
         curves = _curves(points, best, what)
         write_curves(curves, folder)
         write_curves_page(curves, folder, f"{what.learner} in {what.env}")
@@ -103,9 +110,24 @@ def rehearse(
               "growth": dataclasses.asdict(what.growth), "choose": what.choose}  # fmt: skip
     made = Manifest(kind="policy", problem_hash=problem.hash, config=config, seed=what.seed, code_version=__version__)
     manifest = write_artifact(to, made, fill)
+    shutil.rmtree(work, ignore_errors=True)
     if home is not None:
         Home(home).record(to)
     return manifest
+
+
+def _watched(training: Iterator[Online], work: Path) -> Iterator[Online]:
+    """The same; where a loss stops being a number, with the place of what was learned before."""
+    try:
+        yield from training
+    except DataError as error:
+        last = sorted((work / EPOCHS).glob("[0-9]*"))
+        where = f" The last good checkpoint is {last[-1]}." if last else " There is no checkpoint before that."
+        raise DataError(error.what, error.why + where, error.hint, field=error.field) from error
+
+
+def _epoch(folder: Path, number: int) -> Path:
+    return folder / EPOCHS / f"{number:04d}"
 
 
 def _curves(points: list[Point], best: Point, what: Rehearsal) -> Curves:

@@ -16,6 +16,7 @@ from understudy.runs.epochs import Show
 def scalars(folder: Path | None) -> Iterator[Show]:
     """A Show that writes ``figures/NAME`` and ``TARGET/ESTIMATOR`` with its ``/low`` and ``/high``, by updates done.
 
+    What the policy earned in a world, where it was tried there, is ``return``.
     An interval the data could not carry leaves a gap: it is not drawn as a number. Without a folder it does nothing.
     """
     if folder is None:
@@ -26,6 +27,8 @@ def scalars(folder: Path | None) -> Iterator[Show]:
     def show(point: Point) -> None:
         for name, value in point.figures.items():
             writer.add_scalar(f"figures/{name}", value, point.updates)
+        if point.truth is not None:
+            writer.add_scalar("return", point.truth, point.updates)
         for e in point.estimates:
             sides = {"": e.value, "/low": e.low, "/high": e.high}
             for side, value in sides.items():
