@@ -68,6 +68,7 @@ def test_d3rlpy_that_is_none(tmp_path):
         find("tables", "d3rlpy")(tmp_path / "c.h5")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:minari")
 def test_minari(tmp_path, monkeypatch):
     """A dataset that Minari itself wrote: T + 1 states, so a truncated episode's final state is known."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
