@@ -3,8 +3,8 @@
     python benchmarks/timeline.py            10M rows
     python benchmarks/timeline.py --quick    1M
 
-Both read the same Parquet file: episodes of 20 rows, states as a map of four numbers. The bare query is a warehouse's:
-next state, next action, next possible actions, ordinal, time difference, terminal; it checks nothing, counts nothing and
+Both read one Parquet file: episodes of 20 rows, states as a map of four numbers. The bare query is a warehouse's:
+next state, next action, next possible actions, ordinal, time difference, terminal. It checks and counts nothing and
 promises no order. ``steps`` is the dataset artifact, checked, sorted and hashed; ``transitions`` the same table as the
 bare query's, checked and sorted. Each run is a child process; runs alternate.
 """
