@@ -27,7 +27,7 @@ class Rule:
     """On how many of the seeds the bar must be reached, and what no seed may fall below."""
 
     of_ten: int = 9
-    least: float = 0.0
+    least: float = float("-inf")
 
 
 RULES: dict[str, dict[str, Rule]] = {

@@ -43,12 +43,10 @@ class Training(NamedTuple):
     box: Box
 
 
-def begin(
-    learner: GradientSettings, problem: Problem, features: FeatureMap, seed: int, nets: dict[str, Any]
-) -> Training:
+def begin(settings: Any, problem: Problem, features: FeatureMap, seed: int, nets: dict[str, Any]) -> Training:
     """The training of an actor, and of other networks, before the first update."""
-    own = {"actor": actor_layers(learner, problem, features, seed, 0.0)} | nets
-    return Training(own, copied(own), adam(learner).init(own), key(seed), box(problem, type(learner).__name__.lower()))
+    inside, own = box(problem, settings), {"actor": actor_layers(settings, problem, features, seed, 0.0)} | nets
+    return Training(own, copied(own), adam(settings).init(own), key(seed), inside)
 
 
 def stepping(learner: GradientSettings, objective: Objective) -> Update:
