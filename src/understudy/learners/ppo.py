@@ -20,6 +20,8 @@ from understudy.ops.network import forward
 
 Update = Callable[[Any, Told], tuple[Any, dict[str, Any]]]
 
+LOUD = 1.0  # what the actor's outputs for σ begin at: σ = .55, of actions before squashing
+
 
 class Training(NamedTuple):
     """Layers of actor and value, and Adam's memory."""
@@ -87,6 +89,9 @@ def surrogate(xp: Any, log_prob: Any, batch: Told, clip: float) -> Any:
 def begin(learner: Any, problem: Problem, features: FeatureMap, seed: int) -> Training:
     """The training before the first update, of ppo and of reinforce."""
     actor = layers((features.width, *learner.hidden, on_policy.outputs(problem)), 1, [seed, 1])
+    if not problem.actions.discrete:  # nothing else explores: a narrow start would learn of what it does already only
+        w, b = actor[-1]
+        actor[-1] = w, b.at[:, problem.actions.dims :].add(LOUD)
     value = layers((features.width, *learner.hidden, 1), 1, [seed, 2])
     return Training(actor, value, optimiser(learner).init((actor, value)))
 
