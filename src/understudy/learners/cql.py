@@ -40,7 +40,7 @@ class CQL(GradientSettings):
     decay: float = 1.0
     guidance: float = 0.98
     alpha: float = 0.5
-    soften: float = 0.0
+    soften: float = 0.5
     loss: str = "huber"
     explore: float = 0.0
     draws: int = 10

@@ -181,18 +181,18 @@ def _shown(policy: Any, context: np.ndarray) -> np.ndarray:
 
 
 def chain_log(m: int, seed: int, *, masked: bool = False, skip: int | None = None) -> LoggedSteps:
-    """m episodes on a chain of five places; being on at the last pays 4 and ends it, 8 steps truncate it.
+    """m episodes on a chain of five places; reaching the last pays 4 and ends it, 8 steps truncate it.
 
-    Masked: nobody can go back at the first place. ``skip``: an action that is allowed and never taken.
+    Masked: every other time nobody can stay. ``skip``: an action that is allowed and never taken.
     """
     rng, k = np.random.default_rng(seed), CHAIN.actions.k
     rows: list[tuple[np.ndarray, np.ndarray, int, float, float, bool, bool]] = []
     starts, final = [0], np.full((m, 2), np.nan, np.float32)
     for episode in range(m):
-        place, age, over = 0, 0, False
+        place, age, over, ended = int(rng.integers(0, 4)), 0, False, False
         while not over:
             seen = np.array([place, rng.normal() if rng.random() < 0.9 else np.nan], np.float32)
-            allowed = np.array([place > 0 or not masked, True, True])
+            allowed = np.array([True, not masked or rng.random() < 0.5, True])
             possible = allowed & (np.arange(k) != skip)
             action = int(rng.choice(np.flatnonzero(possible)))
             place, age = int(np.clip(place + action - 1, 0, 4)), age + 1
