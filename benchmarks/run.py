@@ -26,6 +26,7 @@ NAMES = (
     "data",
     "timeline",
     "joins",
+    "predict",
     "features",
     "envs",
     "shuttle_learners",
