@@ -60,7 +60,9 @@ class Growth:
         if -(-self.warmup_steps // self.envs) * self.envs >= self.steps:
             raise ConfigError(f"{self.warmup_steps} warm-up steps leave none of {self.steps}", field="warmup_steps")
         if not 0 < self.updates_per_step <= 1_000:
-            raise ConfigError(f"updates_per_step must lie in (0, 1000]; got {self.updates_per_step}")
+            raise ConfigError(
+                f"updates_per_step must lie in (0, 1000]; got {self.updates_per_step}", field="updates_per_step"
+            )
         if not all(0 <= share <= 1 for share in (*self.epsilon, self.epsilon_share)):
             raise ConfigError("epsilon and epsilon_share are shares in [0, 1]", field="epsilon")
 
