@@ -26,17 +26,17 @@ from understudy.ops.network import forward
 class CRR(GradientSettings):
     """Q̂ and π by minibatch steps on ℓ(Q_i(x, a) − y) and −f(A)·log π(a|x), A = Q(x, a) − Σ_a′ π(a′|x) Q(x, a′).
 
-    Q = min_i Q_i of one or more critics; y = R + γ^h·(1 − terminated)·Σ_a′ π̄(a′|x′) Q̄(x′, a′); sums over the allowed
-    actions, bars mark lagged networks.
+    Q = min_i Q_i of one or more critics; y = R + γ^h·(1 − terminated)·Σ_a′ ((1 − ε)·π̄(a′|x′) + ε/k)·Q̄(x′, a′); sums are
+    over the k allowed actions, bars mark lagged networks.
     Fields, besides ``GradientSettings``:
 
         weight: f, ``binary`` 1(A > 0), or ``exp`` min(e^(A/β), clip). beta, clip: β and its bound.
-        critics: how many Q_i. loss: ℓ, huber or squared.
+        critics: how many Q_i. soften: ε (named actions). loss: ℓ, huber or squared.
         sample: act by drawing from π; false takes the likeliest action.
         explore: share of uniform exploration in the policy made (named actions).
 
     Source: Wang et al. 2020 (critic regularized regression), equations 3 to 6.
-    Deviation: expectations over named actions are exact; the lagged actor acts.
+    Deviations: expectations over named actions are exact; ε > 0; the lagged actor acts.
     """
 
     decay: float = 1.0
@@ -45,6 +45,7 @@ class CRR(GradientSettings):
     beta: float = 1.0
     clip: float = 20.0
     critics: int = 1
+    soften: float = 0.5
     loss: str = "huber"
     sample: bool = False
     explore: float = 0.0
@@ -53,7 +54,7 @@ class CRR(GradientSettings):
         super().__post_init__()
         one_of(self, "weight", "binary", "exp")
         one_of(self, "loss", *bellman.LOSSES)
-        within(self, 0, 1, "explore")
+        within(self, 0, 1, "explore", "soften")
         within(self, 1e-6, 1e6, "beta", "clip")
         within(self, 1, 100, "critics")
 
@@ -82,7 +83,10 @@ class CRR(GradientSettings):
 
 def critic_loss(xp: Any, q: Any, following: Any, lagged: Any, batch: Batch, settings: CRR) -> Any:
     """Σ_i mean ℓ(Q_i(x, a) − y): q f[M, b, k] at x, the lagged actor's scores f[b, k] and q f[M, b, k] at x′."""
-    ahead = bellman.expected(xp, bellman.softmax(xp, following, batch.next_allowed), lagged.min(0))
+    least = lagged.min(0)
+    ahead = bellman.expected(xp, bellman.softmax(xp, following, batch.next_allowed), least)
+    if settings.soften:
+        ahead = (1 - settings.soften) * ahead + settings.soften * bellman.average(xp, least, batch.next_allowed)
     y = settings.scale * batch.reward + settings.guidance * batch.discount * ahead
     return (batch.weight * bellman.LOSSES[settings.loss](xp, bellman.taken(xp, q, batch.action) - y)).mean(-1).sum()
 
