@@ -44,7 +44,7 @@ class PPO(GradientSettings):
     """
 
     updates: int = 4_000
-    batch: int = 256
+    batch: int = 64
     rate: float = 1e-3
     clip: float = 0.2
     trace: float = 0.95

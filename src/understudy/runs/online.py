@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -47,7 +47,7 @@ class Growth:
     envs: int = 8
     updates_per_step: float = 1.0
     capacity: int = 100_000
-    collect: int = 2_048
+    collect: int = 1_024
     epsilon: tuple[float, float] = (1.0, 0.05)
     epsilon_share: float = 0.3
     eval_every: int = 5_000
@@ -135,6 +135,11 @@ def learn_in(
         earned = mean_return(judge(), policy, growth.eval_episodes, seed + done, max_steps=limit)
         told |= {"decisions": float(done)}
         yield Online(Point(epoch=0, updates=updates, figures=told, truth=float(earned.mean())), policy, last)
+
+
+def best_of(points: Sequence[Point]) -> int:
+    """Where the best evaluation is; the later of equals."""
+    return max(range(len(points)), key=lambda i: (points[i].truth or 0.0, i))
 
 
 class Round(NamedTuple):

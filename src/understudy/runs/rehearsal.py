@@ -23,7 +23,7 @@ from understudy.models.policy_file import save_policy
 from understudy.report.curves import write_curves_page
 from understudy.runs.epochs import EPOCHS, Show, write_curves
 from understudy.runs.home import Home
-from understudy.runs.online import Growth, Online, learn_in
+from understudy.runs.online import Growth, Online, best_of, learn_in
 from understudy.runs.settings import learner
 from understudy.runs.train import ROWS
 from understudy.runs.worlds import episodic, make_env
@@ -97,7 +97,7 @@ def rehearse(
             save_policy(online.policy, _epoch(work, point.epoch), problem=problem)
             show(point)
             film(online.policy, int(point.figures["decisions"]))
-        best = max(points, key=lambda p: (p.truth or 0.0, p.epoch)) if what.choose == "best" else points[-1]
+        best = points[best_of(points) if what.choose == "best" else -1]
         shutil.copytree(_epoch(work, best.epoch), folder, dirs_exist_ok=True)
         shutil.copytree(work / EPOCHS, folder / EPOCHS)
         curves = _curves(points, best, what)
