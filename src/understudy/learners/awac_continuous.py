@@ -39,19 +39,17 @@ def update(settings: Any, weights: Callable[..., Any], slow: bool = False) -> c.
         chooser = lagged["actor"] if slow else still(net["actor"])
         next_y, _ = c.several(package, there, c.moments(xp, chooser, batch.next_x, y.shape[-1]), 1)
         ahead = c.critics(xp, lagged["q"], batch.next_x, next_y[0]).min(0)
-        critic, actor, weight = losses(xp, q, advantage, ahead, c.likelihood(xp, *moments, y), batch, settings, weights)
+        weight = weights(xp, advantage)
+        critic, actor = losses(xp, q, ahead, weight, c.likelihood(xp, *moments, y), batch, settings)
         return critic + actor, {"critic": critic, "actor": actor, "q": q.mean(), "weight": weight.mean()}
 
     return c.stepping(settings, objective)
 
 
-def losses(
-    xp: Any, q: Any, advantage: Any, ahead: Any, likelihood: Any, batch: Batch, settings: Any, weights: Any
-) -> tuple[Any, Any, Any]:
-    """(critics' loss, actor's loss, weights): q f[M, b] of logged actions, A and V(x′) f[b], likelihood f[b]."""
+def losses(xp: Any, q: Any, ahead: Any, weight: Any, likelihood: Any, batch: Batch, settings: Any) -> tuple[Any, Any]:
+    """(critics' loss, actor's loss): q f[M, b] of logged actions, V(x′), their weights and log π(a|x), each f[b]."""
     critic = c.error(xp, batch, q, c.target(settings, batch, ahead), bellman.LOSSES[settings.loss])
-    weight = weights(xp, advantage)
-    return critic, -(batch.weight * weight * likelihood).mean(), weight
+    return critic, -(batch.weight * weight * likelihood).mean()
 
 
 def policy(settings: Any, state: c.Training, problem: Problem, features: FeatureMap) -> Actor:
