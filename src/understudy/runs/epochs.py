@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,10 +21,11 @@ from understudy.core.protocols import GradientLearner, LoggedDataset, Policy, Pr
 from understudy.models.policy_file import load_policy, read_file, save_policy, write_file
 from understudy.models.state_file import read_state, write_state
 from understudy.ope.evaluate import evaluate
+from understudy.ope.selection import POINTS, Selection, select
 from understudy.ope.tally import LOGGED
 
 EPOCHS, CURVES, CHECKPOINT = "epochs", "curves.json", "checkpoint.state"
-SEQUENTIAL, ONE_STEP = ("cwpdis", "wdr", "fqe"), ("snips", "dr")
+SEQUENTIAL, ONE_STEP = ("drl", "wdr", "cwpdis", "fqe"), ("dr", "snips")
 TARGET = "policy"
 
 Show = Callable[[Point], None]
@@ -34,8 +36,9 @@ class Watch:
     """How a training is watched.
 
     epochs: parts of about equal length. slice: rows the curves are drawn from, none of which train.
-    estimators: of each epoch's policy; the first that gives an interval chooses. Empty: by the problem.
-    choose: ``best`` lower bound, or ``last``. patience: epochs without a better lower bound before it stops; 0 = never.
+    estimators: of each epoch's policy; the first with intervals for half of the epochs chooses. Empty: by the problem.
+    choose: ``best`` lower bound (where nothing has one, value), or ``last``.
+    patience: epochs without a better one before it stops; 0 = never.
     """
 
     epochs: int = 10
@@ -74,7 +77,6 @@ class Training:
             points, done, state = self._resume(start)
             for point in points:
                 show(point)
-            best = self._best(points)
             for epoch in self._epochs(state, done, progress):
                 policy = self._ready.policy(epoch.state, self.data.problem, epoch.features)
                 point = Point(
@@ -84,10 +86,10 @@ class Training:
                 self._keep(point, policy, epoch.state)
                 points.append(point)
                 show(point)
-                best = self._best(points)
-                if self.watch.patience and point.epoch - best.epoch >= self.watch.patience:
+                best = chosen(points)
+                if self.watch.patience and best and point.epoch - int(best.chosen) >= self.watch.patience:
                     break
-            return self._conclude(points, best)
+            return self._conclude(points)
 
     def policy_of(self, epoch: int) -> Policy:
         """The policy after an epoch, as it was written."""
@@ -153,43 +155,43 @@ class Training:
         names = self.watch.estimators or (ONE_STEP if self.data.problem.bandit else SEQUENTIAL)
         return evaluate(self.held, {TARGET: policy, LOGGED: None}, names, seed=self.seed)
 
-    def _best(self, points: list[Point]) -> Point:
-        """The epoch with the best lower bound by the first estimator that has one in every epoch, else the last."""
-        by = chooser(points)
-        return max(points, key=lambda point: (_low(point, by), -point.epoch)) if by else points[-1] if points else _NONE
-
-    def _conclude(self, points: list[Point], best: Point) -> Curves:
-        by = chooser(points) if self.watch.choose == "best" else ""
-        chosen = best if self.watch.choose == "best" else points[-1]
-        stopped = "" if points[-1].updates == self.learner.updates else f"; stopped after epoch {points[-1].epoch}"
-        if by:
-            why = f"epoch {chosen.epoch} of {len(points)} has the best lower bound of {by} on slice {self.watch.slice}"
+    def _conclude(self, points: list[Point]) -> Curves:
+        found = chosen(points) if self.watch.choose == "best" else None
+        epoch = points[-1].epoch if found is None else int(found.chosen)
+        if found is not None:
+            by = "lower bound" if found.rule == "lower bound" else "value (there is no interval: it proves nothing)"
+            why = f"epoch {epoch} of {len(points)} has the best {by} of {found.estimator} on slice {self.watch.slice}"
         elif self.watch.choose == "last":
             why = f"the last of {len(points)} epochs, as asked"
         else:
-            why = f"the last of {len(points)} epochs: no estimator gives an interval for half of them"
+            why = f"the last of {len(points)} epochs: no estimator can judge half of them"
+        if points[-1].updates != self.learner.updates:
+            why += f"; stopped after epoch {points[-1].epoch}"
         return Curves(
-            points=tuple(points), chosen=chosen.epoch, chosen_by=by, why=why + stopped, slice=self.watch.slice,
-            baseline=LOGGED, rewards="reward" if self.data.problem.bandit else "discounted return",
+            points=tuple(points), chosen=epoch, chosen_by="" if found is None else found.estimator, why=why,
+            slice=self.watch.slice, baseline=LOGGED,
+            rewards="reward" if self.data.problem.bandit else "discounted return",
         )  # fmt: skip
 
 
-def chooser(points: list[Point]) -> str:
-    """The first estimator with an interval in at least half of the epochs; "" if none has.
+def chosen(points: list[Point]) -> Selection | None:
+    """The choice among epochs (``ope.selection``), named by their numbers; None where nothing can be chosen by.
 
-    All epochs are compared by that one; where it has no interval the log cannot judge, and such an epoch is not chosen.
+    By the first estimator with an interval in at least half of the epochs: what has intervals for the timid epochs only
+    would choose one of those. Where there is none, by the value of one that ranks without weights.
     """
-    for name in dict.fromkeys(e.estimator for point in points for e in point.estimates if e.target == TARGET):
-        if 2 * sum(_low(point, name) > float("-inf") for point in points) >= len(points):
-            return name
-    return ""
-
-
-def _low(point: Point, estimator: str) -> float:
-    for estimate in point.estimates:
-        if estimate.target == TARGET and estimate.estimator == estimator and estimate.low is not None:
-            return estimate.low
-    return float("-inf")
+    own = [
+        msgspec.structs.replace(e, target=str(point.epoch))
+        for point in points
+        for e in point.estimates
+        if e.target == TARGET and not e.segment and math.isfinite(e.value)
+    ]
+    for name in dict.fromkeys(e.estimator for e in own):
+        mine = [e for e in own if e.estimator == name]
+        if 2 * sum(not e.refused for e in mine) >= len(points):
+            return select(mine, estimator=name)
+    ranked = [e for e in own if e.estimator in POINTS]
+    return select(ranked) if 2 * len(ranked) >= len(points) > 0 else None
 
 
 def at_epoch(run: str | Path) -> tuple[Path, int | None]:
@@ -288,6 +290,3 @@ def _only_one(work: Path) -> Iterator[None]:
                 f"another process is training in {work}", hint="Wait for it, or give another folder."
             ) from error
         yield
-
-
-_NONE = Point(epoch=0, updates=0, figures={})

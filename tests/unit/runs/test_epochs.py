@@ -14,7 +14,7 @@ from understudy.data.artifact import verify_artifact
 from understudy.data.dataset import MemoryDataset
 from understudy.learners.dqn import DQN
 from understudy.runs.bring import bring, bring_together
-from understudy.runs.epochs import CHECKPOINT, EPOCHS, Training, Watch, chooser, read_curves, watching
+from understudy.runs.epochs import CHECKPOINT, EPOCHS, Training, Watch, chosen, read_curves, watching
 from understudy.runs.scalars import scalars
 from understudy.runs.simulate import make_env, simulate
 from understudy.runs.train import ROWS, expand, open_policy, train
@@ -116,9 +116,15 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(tmp_path: Path)
     assert sick.policy_of(1).probs(np.zeros((1, 1), np.float32)).shape == (1, 3)  # type: ignore[attr-defined]
 
 
-def estimate(name: str, low: float | None) -> Estimate:
+def by(points: list[Point]) -> tuple[str, str]:
+    found = chosen(points)
+    assert found is not None
+    return found.estimator, found.chosen
+
+
+def estimate(name: str, low: float | None, value: float = 0.5) -> Estimate:
     return Estimate(
-        target="policy", estimator=name, value=0.5, std_error=0.1, low=low, high=None if low is None else 0.9,
+        target="policy", estimator=name, value=value, std_error=0.1, low=low, high=None if low is None else 0.9,
         level=0.95, method="jackknife", n_episodes=9, n_units=9, ess=9.0, max_weight_share=0.2, matched=3,
     )  # fmt: skip
 
@@ -130,9 +136,21 @@ def test_one_estimator_chooses_among_the_epochs_it_can_judge() -> None:
         Point(epoch=2, updates=2, figures={}, estimates=(estimate("a", 0.9), estimate("b", 0.2))),
     ]
     silent = Point(epoch=3, updates=3, figures={}, estimates=(estimate("a", None), estimate("b", None)))
-    assert chooser(points) == "a", "an interval in half of the epochs is enough"
-    assert chooser([*points, silent]) == "b"
-    assert chooser([*points, silent, silent, silent]) == "" == chooser([])
+    assert by(points) == ("a", "2"), "an interval in half of the epochs is enough"
+    assert by([*points, silent]) == ("b", "2")
+    mute = [Point(epoch=n, updates=n, figures={}) for n in (4, 5, 6)]
+    assert chosen([*points, silent, *mute]) is None is chosen([])
+
+
+def test_where_nothing_has_an_interval_a_model_ranks(tmp_path: Path) -> None:
+    """Values of fqe choose where weights are hopeless, and the reason says that it proves nothing."""
+    points = [
+        Point(epoch=n, updates=n, figures={}, estimates=(estimate("fqe", None, value), estimate("drl", None, -9.0)))
+        for n, value in ((1, 3.0), (2, 8.0), (3, 5.0))
+    ]
+    assert by(points) == ("fqe", "2")
+    curves = training(tmp_path, DQN(**SMALL))._conclude(points)
+    assert curves.chosen == 2 and "it proves nothing" in curves.why
 
 
 def test_patience_stops_and_the_best_epoch_stays(tmp_path: Path) -> None:
@@ -156,10 +174,10 @@ def test_an_artifact_holds_its_epochs_and_the_rows_that_chose(data: Path, tmp_pa
     curves = read_curves(kept)
     assert [p.epoch for p in told] == [p.epoch for p in curves.points] == [1, 2, 3, 4]
     assert sorted(path.name for path in (kept / EPOCHS).iterdir()) == ["0001", "0002", "0003", "0004"]
-    chosen, second, whole = open_policy(f"{kept}@{curves.chosen}"), open_policy(f"{kept}@2"), open_policy(kept)
+    best, second, whole = open_policy(f"{kept}@{curves.chosen}"), open_policy(f"{kept}@2"), open_policy(kept)
     x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     x[:, 2] = 0
-    assert (chosen.policy.probs(x) == whole.policy.probs(x)).all()  # type: ignore[attr-defined]
+    assert (best.policy.probs(x) == whole.policy.probs(x)).all()  # type: ignore[attr-defined]
     assert second.name == "a@2" and expand([f"{kept}@all", "x"]) == [*(f"{kept}@{i}" for i in (1, 2, 3, 4)), "x"]
     plain = train("dqn", on=data, to=tmp_path / "b", settings=SMALL)
     last = train("dqn", on=data, to=tmp_path / "c", settings=SMALL, watch=Watch(epochs=4, choose="last"))
