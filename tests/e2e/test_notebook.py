@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom, as a user would run it, and says what it promises."""
+"""The notebooks run from top to bottom, as a user would run them, and say what they promise."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,8 @@ from ipykernel.kernelspec import make_ipkernel_cmd
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[2] / "examples" / "live_loop.ipynb"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 
 
 class ThisPython(KernelSpecManager):
@@ -20,13 +21,11 @@ class ThisPython(KernelSpecManager):
         return KernelSpec(argv=make_ipkernel_cmd(executable=sys.executable), display_name="tests", language="python")
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def run(path: Path, here: Path) -> Any:
     """The notebook with the outputs of this run."""
     from jupyter_client.manager import AsyncKernelManager
 
-    here = tmp_path_factory.mktemp("notebook")
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(path, as_version=4)
     manager = AsyncKernelManager(
         kernel_spec_manager=ThisPython(), kernel_name="tests", transport="ipc", ip=str(here / "kernel")
     )
@@ -41,15 +40,21 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.undo()
 
 
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return run(EXAMPLES / "live_loop.ipynb", tmp_path_factory.mktemp("notebook"))
+
+
 def text(notebook: Any) -> str:
     """Everything that was printed or shown as text."""
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     return "\n".join(o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in outputs)
 
 
-def test_the_notebook_is_kept_without_outputs() -> None:
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_kept_without_outputs(path: Path) -> None:
     """What git holds is the source: no output, no execution count, no machine's name."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -71,3 +76,19 @@ def test_the_notebook_shows_no_warning(ran: Any) -> None:
     """Nothing is written to standard error: a first user would not know what to make of it."""
     errors = [o.text for cell in ran.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]
     assert errors == []
+
+
+def test_a_log_of_episodes_becomes_a_policy(tmp_path: Path) -> None:
+    """From guessing to standing; what chose a policy may not judge it; the next log is written."""
+    notebook = run(EXAMPLES / "batch_rl.ipynb", tmp_path)
+    said = text(notebook)
+    assert "500 episodes, mean return 2" in said and "500 terminated, 0 truncated" in said
+    assert "mean return 200.00" in said or "mean return 19" in said
+    assert "refused" in said and "fqe" in said
+    assert '"propensities":' in said and "ONNX opset" in said
+    assert any("image/png" in o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", []))
+    errors = [o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]
+    lines = [line for part in errors for line in part.splitlines()]
+    assert sum(line.startswith("epoch ") for line in lines) == 10
+    others = [line for line in lines if not line.startswith("epoch ")]
+    assert len(others) == 3 and others[0].startswith("DataError: 'bcq' was trained on"), others
