@@ -22,11 +22,11 @@ PROBLEM = Problem(
 class Clock:
     """w places; a context says which, the how manieth episode there, and how old it is. The reward is all three in one.
 
-    ``masked``: back is not allowed at odd ages. ``pay``: what taking on adds to the reward.
+    ``masked``: back is not allowed at odd ages. ``pay``: what taking on adds to the reward, from tick ``since`` on.
     """
 
-    def __init__(self, *, masked: bool = False, pay: float = 0.0) -> None:
-        self.problem, self.masked, self.pay = PROBLEM, masked, pay
+    def __init__(self, *, masked: bool = False, pay: float = 0.0, since: int = 0) -> None:
+        self.problem, self.masked, self.pay, self.since = PROBLEM, masked, pay, since
         self._number, self._age = np.zeros(0, np.int64), np.zeros(0, np.int64)
 
     def reset(self, rng: np.random.Generator, w: int) -> View:
@@ -40,7 +40,10 @@ class Clock:
 
     def step(self, action: np.ndarray) -> tuple[View, Feedback]:
         assert not (self.masked and ((action == 0) & (self._age % 2 == 1)).any()), "an action was taken that is barred"
-        reward = code(np.stack([np.arange(len(action)), self._number, self._age], 1)) + self.pay * (action == 2)
+        reward = code(np.stack([np.arange(len(action)), self._number, self._age], 1))
+        self.since -= 1
+        if self.since < 0:
+            reward += self.pay * (action == 2)
         length = np.array(LENGTHS)[self._number % 3]
         self._age = self._age + 1
         over = self._age >= length
@@ -53,6 +56,11 @@ class Clock:
         allowed = np.ones((w, 3), bool)
         allowed[:, 0] = self._age % 2 == 0
         return View(context, allowed if self.masked else None)
+
+
+def souring(since: int = 100) -> Clock:
+    """A world that pays beyond any number after so many ticks."""
+    return Clock(pay=1e38, since=since)
 
 
 def code(context: np.ndarray) -> np.ndarray:
