@@ -14,7 +14,7 @@ import numpy as np
 from understudy.core.evidence import Finding
 from understudy.ope.audit.consistency import broken
 from understudy.ope.audit.log import Log
-from understudy.ope.audit.residuals import TELLTALE, Balance, Residuals, chosen, reward_share, tail_p
+from understudy.ope.audit.residuals import TELLTALE, Balance, Residuals, chosen, surely_explained, tail_p
 from understudy.ops import stats
 
 LEVEL = 8e-4  # what counts as "wrong" where two explanations are told apart
@@ -56,7 +56,7 @@ def judge(log: Log) -> Judgement | None:
 def _judge(log: Log, balance: Balance) -> Judgement:
     suspects = balance.suspects(SUSPECT)
     leak_p = float(balance.features.min(initial=1.0))
-    telltales = [j for j in range(len(balance.codes)) if reward_share(log, j) > TELLTALE]
+    telltales = [j for j in range(len(balance.codes)) if surely_explained(log, j) > TELLTALE]
     without: list[int] = sorted({*telltales, *(suspects if len(suspects) <= MANY else [])})
     if log.steps.propensities is not None:
         residuals, q = balance.plain, None

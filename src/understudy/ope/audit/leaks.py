@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from understudy.core.evidence import Finding
 from understudy.ope.audit.calibration import judge
 from understudy.ope.audit.log import Log
-from understudy.ope.audit.residuals import TELLTALE, reward_share
+from understudy.ope.audit.residuals import TELLTALE, reward_share, surely_explained
 
 
 def leaks(log: Log) -> Iterator[Finding]:
@@ -21,8 +21,7 @@ def leaks(log: Log) -> Iterator[Finding]:
     verdict = judge(log)
     known = verdict.leaks if verdict else range(len(log.problem.features))
     for j in known:
-        share = reward_share(log, j)
-        if share > TELLTALE and log.problem.bandit:
+        if log.problem.bandit and surely_explained(log, j) > TELLTALE:
             yield _leak(log, j, None)
         elif verdict is not None:
             yield _leak(log, j, verdict.leak_p)

@@ -22,6 +22,7 @@ from understudy.ops import stats
 
 BINS = 8
 TELLTALE = 0.8  # no honest feature explains this share of the variance of a reward within actions
+SURE = 2.0  # standard errors
 LEVELS, UNSEEN = 5, 2
 EXPLORED = 30.0  # improbable actions to be expected, below which their absence proves nothing
 LEAST = 20.0  # a cell in which fewer are expected proves nothing
@@ -185,20 +186,38 @@ def binned(values: np.ndarray, feature: Feature, bins: int = BINS) -> np.ndarray
 
 def reward_share(log: Log, j: int, bins: int = 40) -> float:
     """R² of the reward on one feature (in up to 40 bins) within actions, where outcomes arrived."""
+    loss, total, cells = _losses(log, j, bins)
+    if total.sum() <= 0 or len(total) <= 2 * cells:
+        return 0.0
+    return float(1 - loss[0].sum() / total.sum() * (len(total) - 1) / (len(total) - cells))
+
+
+def surely_explained(log: Log, j: int, bins: int = 20) -> float:
+    """A lower limit of the share of the reward's variance that a feature explains within actions.
+
+    Each row is predicted from the other rows of its cell, a row alone in its cell from its action; two standard
+    errors (of a ratio of means) are taken off. A copy of the reward still explains nearly all; an honest feature of
+    a short log, whose few successes happen to lie together, does not.
+    """
+    loss, total, _ = _losses(log, j, bins)
+    if total.sum() <= 0:
+        return 0.0
+    left = loss[1].sum() / total.sum()
+    error = np.sqrt(((loss[1] - left * total) ** 2).sum()) / total.sum()
+    return float(1 - left - SURE * error)
+
+
+def _losses(log: Log, j: int, bins: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, int]:
+    """Squared errors of the reward f64[n]: about its cell's mean, about that of the cell's other rows, its action's."""
     code = binned(log.steps.context[:, j], log.problem.features[j], bins)
-    return _explained(log, code, (code >= 0) & (log.events | ~log.silent))
-
-
-def _explained(log: Log, code: np.ndarray, rows: np.ndarray) -> float:
+    rows = (code >= 0) & (log.events | ~log.silent)
     r = log.steps.reward[rows]
     action = log.steps.action[rows] if log.discrete else np.zeros(len(r), np.int64)
-    cell = action * (int(code.max()) + 1) + code[rows]
-    total = ((r - _means(r, action)) ** 2).sum()
-    cells = len(np.unique(cell))
-    if total <= 0 or len(r) <= 2 * cells:
-        return 0.0
-    left = ((r - _means(r, cell)) ** 2).sum()
-    return float(1 - left / total * (len(r) - 1) / (len(r) - cells))
+    cell = action * (int(code.max(initial=0)) + 1) + code[rows]
+    count = np.bincount(cell)[cell] if len(cell) else np.zeros(0)
+    total, inside = (r - _means(r, action)) ** 2, (r - _means(r, cell)) ** 2
+    alone = np.where(count > 1, inside * (count / np.maximum(count - 1, 1)) ** 2, total)
+    return (inside, alone), total, len(np.unique(cell))
 
 
 def _means(r: np.ndarray, code: np.ndarray) -> np.ndarray:
