@@ -1,8 +1,7 @@
-"""A decision table → a dataset artifact, or a table of transitions: the one text, run by DuckDB."""
+"""A decision table → a dataset artifact, or a table of transitions: the one text, run by DuckDB or by Spark."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as replaced
 from pathlib import Path
@@ -15,8 +14,8 @@ from understudy import __version__
 from understudy.core.errors import ConfigError, DataError
 from understudy.core.manifest import Manifest
 from understudy.core.problem import Problem
-from understudy.data.artifact import write_artifact
 from understudy.data.dataset import ParquetDataset
+from understudy.data.engine import MASTER, Engine, located, opened, reaching, write
 from understudy.data.log import PROBLEM, database, scratch, text
 from understudy.data.parquet import STEPS
 from understudy.data.schema import action_columns, quoted
@@ -28,7 +27,6 @@ from understudy.data.timeline.source import VIEW, Look, look, open_table, readab
 from understudy.data.timeline.sql import Query
 from understudy.data.timeline.verdicts import check_lost, check_order, check_validation, longest
 
-PARQUET = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
 QUARANTINED, TEXT, NOTES = "quarantined.parquet", "timeline.sql", "timeline.json"
 
 
@@ -42,6 +40,8 @@ def timeline(
     columns: Mapping[str, str] | None = None,
     validate: Sequence[str] = (),
     replace: bool = False,
+    engine: str = "duckdb",
+    master: str = MASTER,
 ) -> ParquetDataset:
     """Sort a decision table into episodes and write a dataset artifact.
 
@@ -54,6 +54,9 @@ def timeline(
         columns: role, feature or outcome → column, where the names are not the usual ones.
         validate: SQL queries with ``{input}`` and ``{output}`` that must each give one row, all of it true.
         replace: put the dataset in the place of another one.
+        engine: ``duckdb`` in this process, or ``spark``, which also reads and writes ``hdfs://``, ``s3a://`` and other
+            locations of Hadoop's, and ``table:NAME``. Both give the same rows.
+        master: where Spark runs.
 
     Returns:
         The dataset. Its counts reconcile: rows = steps + closing + beyond + outside + too_long + null_states +
@@ -62,16 +65,17 @@ def timeline(
     Raises:
         DataError: rows break a rule, with their number and the first of them. Nothing is written then.
     """
-    sources, rules = resolve(source), rules or Rules()
-    folder = scratch("data") if to is None else Path(to)
-    config = recipe(sources, rules, percentile, columns, validate)
-    manifest = Manifest(kind="dataset", problem_hash=problem.hash, config=config, code_version=__version__)
-    asked = Asked(sources, rules, percentile, dict(columns or {}), tuple(validate))
-    made = write_artifact(folder, manifest, lambda part: _fill(part, problem, asked), replace=replace)
-    return ParquetDataset(folder, made)
+    with reaching(engine, master, source, to):
+        sources, rules = located(source, master), rules or Rules()
+        config = recipe(sources, rules, percentile, columns, validate)
+        manifest = Manifest(kind="dataset", problem_hash=problem.hash, config=config, code_version=__version__)
+        asked = Asked(sources, rules, percentile, dict(columns or {}), tuple(validate), engine, master)
+        return ParquetDataset(
+            *write(to, "data", manifest, lambda part: _fill(part, problem, asked), master=master, replace=replace)
+        )
 
 
-def engine(folder: Path) -> Any:
+def connect(folder: Path) -> Any:
     """A DuckDB connection. What files say of their own columns must not decide which columns of ours may be null."""
     sql = database(folder)
     sql.execute("SET disabled_optimizers = 'statistics_propagation'")
@@ -86,6 +90,8 @@ class Asked(msgspec.Struct, frozen=True):
     percentile: float | None
     columns: dict[str, str]
     validate: tuple[str, ...]
+    engine: str
+    master: str
 
 
 def recipe(
@@ -101,35 +107,32 @@ def recipe(
 
 def _fill(folder: Path, problem: Problem, asked: Asked) -> dict[str, int]:
     (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(problem)) + b"\n")
-    sql = engine(folder)
-    try:
+    with opened(asked.engine, asked.master, folder, connect) as sql:
         query, counts, notes = prepare(sql, problem, asked)
         with readable(asked.sources):
-            steps = copy(sql, query.steps(), folder / STEPS)
+            steps = sql.copy(query.steps(), folder / STEPS)
         _refuse_faults(sql, query, folder / STEPS, steps)
         if query.rules.faulty == "aside":
-            counts["quarantined"] = copy(sql, query.faulty(), folder / QUARANTINED)
+            counts["quarantined"] = sql.copy(query.faulty(), folder / QUARANTINED)
         if not steps:
             raise _nothing_left(counts)
-        counts |= _about(sql, folder / STEPS)
-        check_validation(sql, asked.validate, f"read_parquet('{text(folder / STEPS)}')")
-    finally:
-        sql.close()
-        shutil.rmtree(folder / "spill", ignore_errors=True)
-    (folder / TEXT).write_text(query.steps() + "\n")
+        counts |= _about(sql.local, folder / STEPS)
+        if asked.validate:
+            check_validation(sql, asked.validate, sql.written(folder / STEPS))
+        (folder / TEXT).write_text(sql.said(query.steps()) + "\n")
     (folder / NOTES).write_bytes(msgspec.json.encode(notes) + b"\n")
     left = ("closing", "outside", "too_long", "null_states", "repeated", "quarantined")
     counts["beyond"] = counts["rows"] - steps - sum(counts.get(name, 0) for name in left)
     return {name: int(n) for name, n in sorted(counts.items())}
 
 
-def prepare(sql: Any, problem: Problem, asked: Asked) -> tuple[Query, dict[str, int], dict[str, float]]:
+def prepare(sql: Engine, problem: Problem, asked: Asked) -> tuple[Query, dict[str, int], dict[str, float]]:
     """The query with everything that the data decide, what was counted on the way, and sums of rewards left out."""
     rules, notes = asked.rules, {}
-    table = open_table(sql, asked.sources, problem, asked.columns)
+    table = sql.table(asked.sources, problem, asked.columns)
     check_order(rules, table)
-    seen = look(sql, table)
-    counts = {"rows": seen.rows, "shuffled": seen.backwards}
+    seen = sql.look(table)
+    counts = counted(seen)
     of = Input(replaced(table, closing=seen.no_action > 0), rules, problem, VIEW)
     if asked.percentile is not None:
         most, gone = longest(sql, of, asked.percentile)
@@ -142,6 +145,11 @@ def prepare(sql: Any, problem: Problem, asked: Asked) -> tuple[Query, dict[str, 
     if query.may_close:
         counts |= check_lost(sql, query, notes)
     return query, counts, notes
+
+
+def counted(seen: Look) -> dict[str, int]:
+    """What one pass over the keys showed, as far as the engine could tell."""
+    return {"rows": seen.rows} | ({} if seen.backwards is None else {"shuffled": seen.backwards})
 
 
 def vanished(sql: Any, of: Input, seen: Look, too_long: int, notes: dict[str, float]) -> dict[str, int]:
@@ -182,11 +190,7 @@ def repeated(sql: Any, of: Input) -> int:
     return sql.execute(f"SELECT coalesce(sum(more), 0)::BIGINT FROM ({each})").fetchall()[0][0]
 
 
-def copy(sql: Any, query: str, path: Path) -> int:
-    return sql.execute(f"COPY ({query}) TO '{text(path)}' {PARQUET}").fetchall()[0][0]
-
-
-def _refuse_faults(sql: Any, query: Query, path: Path, steps: int) -> None:
+def _refuse_faults(sql: Engine, query: Query, path: Path, steps: int) -> None:
     """A faulty row has no action, so the footer tells in no time whether there is any."""
     with parquet.ParquetFile(path) as file:
         leaf = file.schema_arrow.names.index(action_columns(query.problem)[0])
@@ -195,8 +199,8 @@ def _refuse_faults(sql: Any, query: Query, path: Path, steps: int) -> None:
         groups = [file.metadata.row_group(i).column(place).statistics for i in range(file.metadata.num_row_groups)]
     if not sum(group.null_count for group in groups):
         return
-    sql.execute(f"CREATE TEMP TABLE faulty AS {query.faulty()}")
-    raise fault_error(sql, "faulty", steps, query.problem)
+    sql.fetch("faulty", query.faulty())
+    raise fault_error(sql.local, "faulty", steps, query.problem)
 
 
 def _about(sql: Any, path: Path) -> dict[str, int]:
@@ -235,6 +239,7 @@ def print_sql(source: Any, problem: Problem, rules: Rules, columns: Mapping[str,
     sql = database(folder)
     try:
         table = open_table(sql, resolve(source), problem, dict(columns or {}))
+        table = replaced(table, closing=look(sql, table).no_action > 0)
     finally:
         sql.close()
     return translate(Query(problem, table, rules, VIEW).steps(), dialect)

@@ -30,7 +30,7 @@ class Look:
 
     rows: int
     no_action: int  # rows without an action
-    backwards: int  # rows that stand after a later row of their episode
+    backwards: int | None = None  # rows that stand after a later row of their episode; None where rows have no order
 
 
 def open_table(sql: Any, sources: list[Source], problem: Problem | None, given: Mapping[str, str]) -> Table:
@@ -41,16 +41,21 @@ def open_table(sql: Any, sources: list[Source], problem: Problem | None, given: 
     """
     with readable(sources):
         sql.execute(f"CREATE OR REPLACE VIEW given AS {_union(sql, sources)}")
-        types = describe(sql, "given")
-        roles = {role: given.get(role) or next((n for n in names if n in types), "") for role, names in ROLES.items()}
-        chosen = ", ".join(_tidy(sql, types, {column: role for role, column in roles.items()}, problem))
-        sql.execute(f"CREATE OR REPLACE VIEW {VIEW} AS SELECT {chosen} FROM given")
+        sql.execute(f"CREATE OR REPLACE VIEW {VIEW} AS {tidied(sql, problem, given)}")
         table = assign(describe(sql, VIEW), problem, given)
         if problem is not None and not problem.actions.discrete and map_types(table.type("action")):
             column = quoted(table.roles["action"])
             keys = sql.execute(f"SELECT DISTINCT unnest(map_keys({column})) AS k FROM {VIEW} ORDER BY k").fetchall()
             table = replace(table, action_keys=tuple(str(key) for (key,) in keys))
     return table
+
+
+def tidied(sql: Any, problem: Problem | None, columns: Mapping[str, str]) -> str:
+    """The text of the view: relation ``given`` with every column in a type that all engines have."""
+    types = describe(sql, "given")
+    roles = {role: columns.get(role) or next((n for n in names if n in types), "") for role, names in ROLES.items()}
+    chosen = ", ".join(_tidy(sql, types, {column: role for role, column in roles.items()}, problem))
+    return f"SELECT {chosen} FROM given"
 
 
 def look(sql: Any, table: Table, where: str = "") -> Look:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as replaced
 from pathlib import Path
@@ -14,16 +13,15 @@ from understudy import __version__
 from understudy.core.errors import DataError
 from understudy.core.manifest import Manifest
 from understudy.core.problem import Problem
-from understudy.data.artifact import write_artifact
-from understudy.data.log import PROBLEM, scratch, text
+from understudy.data.engine import MASTER, Engine, located, opened, reaching, write
+from understudy.data.log import PROBLEM
 from understudy.data.schema import quoted
-from understudy.data.sources import resolve
 from understudy.data.timeline.faults import fault_error
 from understudy.data.timeline.filters import Input
 from understudy.data.timeline.pairs import Pairs
 from understudy.data.timeline.rules import Rules
-from understudy.data.timeline.run import NOTES, TEXT, Asked, copy, engine, recipe, repeated, vanished
-from understudy.data.timeline.source import VIEW, look, open_table, readable
+from understudy.data.timeline.run import NOTES, TEXT, Asked, connect, counted, recipe, repeated, vanished
+from understudy.data.timeline.source import VIEW, readable
 from understudy.data.timeline.sql import Query
 from understudy.data.timeline.verdicts import check_lost, check_order, check_validation, longest
 
@@ -42,6 +40,8 @@ def transitions(
     columns: Mapping[str, str] | None = None,
     validate: Sequence[str] = (),
     replace: bool = False,
+    engine: str = "duckdb",
+    master: str = MASTER,
 ) -> Path:
     """Put every row beside the ``n`` that follow it in its episode, and write a Parquet file in an artifact's folder.
 
@@ -53,51 +53,52 @@ def transitions(
     Args:
         problem: checks every row and computes the reward; without one, only keys and duplicates are checked.
         lead: further columns to look ahead in.
-        source, to, rules, percentile, columns, validate, replace: as for ``timeline``.
+        source, to, rules, percentile, columns, validate, replace, engine, master: as for ``timeline``.
 
     Returns:
-        Path of the Parquet file.
+        Path of the Parquet file on this machine.
 
     Raises:
         DataError: rows break a rule, with their number and the first of them.
     """
-    sources, rules = resolve(source), rules or Rules()
-    folder = scratch("transitions") if to is None else Path(to)
-    config = recipe(sources, rules, percentile, columns, validate) | {"n": n, "lead": list(lead)}
-    hashed = problem.hash if problem is not None else ""
-    manifest = Manifest(kind="transitions", problem_hash=hashed, config=config, code_version=__version__)
-    asked = Asked(sources, rules, percentile, dict(columns or {}), tuple(validate))
-    write_artifact(folder, manifest, lambda part: _fill(part, problem, asked, n, tuple(lead)), replace=replace)
-    return folder / TRANSITIONS
+    with reaching(engine, master, source, to):
+        sources, rules = located(source, master), rules or Rules()
+        config = recipe(sources, rules, percentile, columns, validate) | {"n": n, "lead": list(lead)}
+        hashed = problem.hash if problem is not None else ""
+        manifest = Manifest(kind="transitions", problem_hash=hashed, config=config, code_version=__version__)
+        asked = Asked(sources, rules, percentile, dict(columns or {}), tuple(validate), engine, master)
+
+        def fill(part: Path) -> dict[str, int]:
+            return _fill(part, problem, asked, n, tuple(lead))
+
+        return write(to, "transitions", manifest, fill, master=master, replace=replace)[0] / TRANSITIONS
 
 
 def _fill(folder: Path, problem: Problem | None, asked: Asked, n: int, lead: tuple[str, ...]) -> dict[str, int]:
     if problem is not None:
         (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(problem)) + b"\n")
-    sql, path, notes = engine(folder), folder / TRANSITIONS, {}
-    try:
+    path, notes = folder / TRANSITIONS, {}
+    with opened(asked.engine, asked.master, folder, connect) as sql:
         of, counts = _input(sql, problem, asked, notes)
         pairs = Pairs(of.table, of.rules, problem, n, lead, VIEW)
         _check_rows(sql, of, counts["rows"])
         if of.rules.terminal != "keep":
             counts |= check_lost(sql, pairs, notes)
         with readable(asked.sources):
-            counts["transitions"] = copy(sql, pairs.text(), path)
-        check_validation(sql, asked.validate, f"read_parquet('{text(path)}')")
-    finally:
-        sql.close()
-        shutil.rmtree(folder / "spill", ignore_errors=True)
-    (folder / TEXT).write_text(pairs.text() + "\n")
+            counts["transitions"] = sql.copy(pairs.text(), path)
+        if asked.validate:
+            check_validation(sql, asked.validate, sql.written(path))
+        (folder / TEXT).write_text(sql.said(pairs.text()) + "\n")
     (folder / NOTES).write_bytes(msgspec.json.encode(notes) + b"\n")
     return {name: int(count) for name, count in sorted(counts.items())}
 
 
-def _input(sql: Any, problem: Problem | None, asked: Asked, notes: dict[str, float]) -> tuple[Input, dict[str, int]]:
-    table = open_table(sql, asked.sources, problem, asked.columns)
+def _input(sql: Engine, problem: Problem | None, asked: Asked, notes: dict[str, float]) -> tuple[Input, dict[str, int]]:
+    table = sql.table(asked.sources, problem, asked.columns)
     check_order(asked.rules, table)
-    seen = look(sql, table)
+    seen = sql.look(table)
     of = Input(replaced(table, closing=seen.no_action > 0), asked.rules, problem, VIEW)
-    counts = {"rows": seen.rows, "shuffled": seen.backwards}
+    counts = counted(seen)
     if asked.percentile is not None:
         most, counts["too_long"] = longest(sql, of, asked.percentile)
         of = replaced(of, rules=replaced(of.rules, longest=most))
@@ -107,15 +108,15 @@ def _input(sql: Any, problem: Problem | None, asked: Asked, notes: dict[str, flo
     return of, counts
 
 
-def _check_rows(sql: Any, of: Input, rows: int) -> None:
+def _check_rows(sql: Engine, of: Input, rows: int) -> None:
     """Keys and duplicates; with a problem, all that is asked of a step but a state after the last one."""
     if of.problem is not None:
         bare = replaced(of.rules, terminal="keep", lost_reward="refuse", within=None, faulty="refuse")
         query = Query(of.problem, of.table, bare, VIEW)
-        sql.execute(f"CREATE TEMP TABLE faulty AS {query.faulty()}")
-        sql.execute("DELETE FROM faulty WHERE fault = 'final_state_missing'")
-        if sql.execute("SELECT count(*) FROM faulty").fetchall()[0][0]:
-            raise fault_error(sql, "faulty", rows, of.problem, aside=False)
+        sql.fetch("faulty", query.faulty())
+        sql.local.execute("DELETE FROM faulty WHERE fault = 'final_state_missing'")
+        if sql.local.execute("SELECT count(*) FROM faulty").fetchall()[0][0]:
+            raise fault_error(sql.local, "faulty", rows, of.problem, aside=False)
         return
     keys = [quoted(of.table.roles[role]) for role in ("episode", "sequence")]
     missing = sql.execute(f"SELECT count(*) FROM {VIEW} WHERE {keys[0]} IS NULL OR {keys[1]} IS NULL").fetchall()[0][0]

@@ -121,7 +121,7 @@ def check_validation(sql: Any, queries: Sequence[str], output: str) -> None:
         try:
             answer = sql.execute(query.replace("{input}", VIEW).replace("{output}", output))
             names, rows = [item[0] for item in answer.description], answer.fetchmany(2)
-        except duckdb.Error as error:
+        except (duckdb.Error, DataError) as error:
             raise ConfigError(
                 f"validation query {query!r} failed: {str(error).splitlines()[0]}",
                 hint="{input} stands for the table that was read, {output} for the one that was made.",
