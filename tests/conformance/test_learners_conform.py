@@ -45,8 +45,8 @@ VARIANTS = [
 
 
 def short(learner: Any) -> Any:
-    """The same learner after 100 minibatches of 32, if it learns by minibatches."""
-    return replace(learner, updates=100, batch=32) if isinstance(learner, GradientLearner) else learner  # type: ignore
+    """The same learner after 200 minibatches of 32 (two chunks), if it learns by minibatches."""
+    return replace(learner, updates=200, batch=32) if isinstance(learner, GradientLearner) else learner  # type: ignore
 
 
 @pytest.mark.parametrize("name", sorted(table("learners")))

@@ -43,7 +43,7 @@ class IQL(GradientSettings):
     decay: float = 0.3
     guidance: float = 0.98
     expectile: float = 0.8
-    beta: float = 3.0
+    beta: float = 10.0
     clip: float = 100.0
     loss: str = "huber"
     sample: bool = False
