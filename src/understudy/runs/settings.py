@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -29,10 +30,18 @@ def parse_overrides(pairs: Sequence[str], *, text: Collection[str] = ()) -> dict
         if key in settings:
             raise ConfigError(f"setting {key!r} is given twice", "Which one counts would be a guess.", field=key)
         try:
-            settings[key] = msgspec.yaml.decode(word.encode()) if word and key not in text else word
+            settings[key] = _value(word) if word and key not in text else word
         except msgspec.DecodeError as error:
             raise ConfigError(f"the value of {key!r} cannot be read: {word!r}", field=key) from error
     return settings
+
+
+_BARE = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+def _value(word: str) -> Any:
+    """YAML, and 1e-3 is a number, which YAML 1.1 reads as text."""
+    return float(word) if _BARE.fullmatch(word) else msgspec.yaml.decode(word.encode())
 
 
 def build(kind: str, name: str, settings: Mapping[str, Any]) -> Any:

@@ -45,3 +45,11 @@ def test_a_rules_file_with_a_typing_error_names_the_nearest_field(tmp_path: Path
     assert "alpha" in caught.value.hint
     with pytest.raises(ConfigError, match="no file"):
         read_yaml(tmp_path / "none.yaml", GateRules)
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("1e-3", 0.001), ("-2.5E4", -25_000.0), ("1e30", 1e30), ("3", 3), ("e3", "e3")]
+)
+def test_a_number_may_have_a_bare_exponent(word: str, value: object) -> None:
+    """YAML 1.1 would take 1e-3 for text."""
+    assert parse_overrides([f"rate={word}"]) == {"rate": value}
