@@ -34,6 +34,7 @@ class Engine(Protocol):
     """
 
     name: str
+    orderly: bool  # whether rows mostly come as they lie in a file, unsorted
     local: Any
 
     def execute(self, query: str) -> Any:
@@ -80,7 +81,7 @@ class Engine(Protocol):
 class DuckDB:
     """The engine in this process."""
 
-    name = "duckdb"
+    name, orderly = "duckdb", True
 
     def __init__(self, local: Any) -> None:
         self.local = local

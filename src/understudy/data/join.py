@@ -16,15 +16,14 @@ from understudy import __version__
 from understudy.core.errors import ConfigError, DataError
 from understudy.core.manifest import Manifest, Parent
 from understudy.core.problem import Problem
-from understudy.data.artifact import write_artifact
 from understudy.data.dataset import STEPS, ParquetDataset
+from understudy.data.engine import MASTER, PARQUET, Engine, opened, reaching, write
 from understudy.data.join_sql import EARLY, JOINED, LATE, ORPHAN, PAST, WAITING, Query
-from understudy.data.log import DECISIONS, OUTCOMES, PROBLEM, Log, copy_to, database, scratch, text
+from understudy.data.log import DECISIONS, OUTCOMES, PROBLEM, Log, copy_to, text
 from understudy.data.segments import merge, open_segments
 from understudy.data.times import MICRO, duration, instant, iso
 
 LATE_FILE, ORPHANS_FILE, QUARANTINED_FILE = "late.parquet", "orphans.parquet", "quarantined.parquet"
-PARQUET = "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)"
 
 
 def join(
@@ -37,6 +36,8 @@ def join(
     to: str | Path | None = None,
     problem: Problem | None = None,
     replace: bool = False,
+    engine: str = "duckdb",
+    master: str = MASTER,
 ) -> ParquetDataset:
     """Attach outcomes to decisions and write a dataset artifact.
 
@@ -54,6 +55,8 @@ def join(
         to: folder of the artifact; None makes one that lives as long as the process.
         problem: the log's problem with another reward, range, default or aggregation; by default the log's own.
         replace: put the dataset in the place of another one.
+        engine: ``duckdb``, or ``spark``, which also writes to its own locations; see ``timeline``.
+        master: where Spark runs.
 
     Returns:
         The dataset. Its counts reconcile: decisions = steps + pending + quarantined (+ past), and
@@ -80,9 +83,13 @@ def join(
         code_version=__version__,
     )
     query = Query(chosen, "", "", span, before, until, since)
-    folder = scratch("data") if to is None else Path(to)
-    made = write_artifact(folder, manifest, lambda part: _fill(part, query, segments), replace=replace)
-    return ParquetDataset(folder, made)
+
+    def fill(part: Path) -> dict[str, int]:
+        with opened(engine, master, part) as sql:
+            return _fill(part, query, segments, sql)
+
+    with reaching(engine, master, to):
+        return ParquetDataset(*write(to, "data", manifest, fill, master=master, replace=replace))
 
 
 def _same_rows(logged: Problem, wanted: Problem | None) -> Problem:
@@ -124,27 +131,24 @@ def _columns(segments: Sequence[Log]) -> list[str]:
     return [n for n in names if all(log.counts.get(f"with_{n}", 0) == log.counts["decisions"] for log in segments)]
 
 
-def _fill(folder: Path, query: Query, segments: Sequence[Log]) -> dict[str, int]:
+def _fill(folder: Path, query: Query, segments: Sequence[Log], sql: Engine) -> dict[str, int]:
     (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(query.problem)) + b"\n")
-    sql = database(folder)
     try:
-        whole = merge(sql, segments, query.problem, folder / "whole")
-        query = replaced(query, decisions=text(whole.decisions), outcomes=text(whole.outcomes))
-        sql.execute(query.hits()).fetchall()
-        fates = dict(sql.sql("SELECT fate, count(*) FROM hits GROUP BY fate").fetchall())
-        sql.execute(query.lost()).fetchall()
-        copy_to(sql, "SELECT * FROM lost WHERE fate <> 'orphan'", folder / LATE_FILE, PARQUET)
-        copy_to(sql, "SELECT * EXCLUDE (delay) FROM lost WHERE fate = 'orphan'", folder / ORPHANS_FILE, PARQUET)
+        whole = merge(sql.local, segments, query.problem, folder / "whole")
+        query = replaced(query, decisions=sql.numbered(whole.decisions), outcomes=sql.numbered(whole.outcomes))
+        sql.keep("hits", query.hits())
+        fates = dict(sql.execute("SELECT fate, count(*) FROM hits GROUP BY fate").fetchall())
+        sql.fetch("lost", query.lost())
+        copy_to(sql.local, "SELECT * FROM lost WHERE fate <> 'orphan'", folder / LATE_FILE, PARQUET)
+        copy_to(sql.local, "SELECT * EXCLUDE (delay) FROM lost WHERE fate = 'orphan'", folder / ORPHANS_FILE, PARQUET)
         mature, pending = _due(sql, query)
-        steps = copy_to(sql, query.dataset(sort=not query.problem.bandit), folder / STEPS, PARQUET)
+        steps = sql.copy(query.dataset(sort=not sql.orderly or not query.problem.bandit), folder / STEPS)
         if not _in_order(folder / STEPS):  # the engine promises no order behind a join, though it keeps it
-            steps = copy_to(sql, query.dataset(sort=True), folder / STEPS, PARQUET)
+            steps = sql.copy(query.dataset(sort=True), folder / STEPS)
         faults = _faults(sql, query, folder, mature - steps)
-        counts = _about(sql, folder / STEPS, query.problem.bandit)
+        counts = _about(sql.local, folder / STEPS, query.problem.bandit)
     finally:
-        sql.close()
-        for scrap in ("spill", "whole"):
-            shutil.rmtree(folder / scrap, ignore_errors=True)
+        shutil.rmtree(folder / "whole", ignore_errors=True)
     n = whole.counts["decisions"]
     if not steps:
         raise _nothing_left(query, n, mature, faults)
@@ -158,10 +162,10 @@ def _fill(folder: Path, query: Query, segments: Sequence[Log]) -> dict[str, int]
     return counts | {"quarantined": mature - steps} | {f"quarantined.{reason}": n for reason, n in faults.items()}
 
 
-def _due(sql: Any, query: Query) -> tuple[int, int]:
+def _due(sql: Engine, query: Query) -> tuple[int, int]:
     """How many decisions are due for the dataset, and how many have a window that is still open."""
     counts = f"count(*) FILTER (WHERE {query.due}), count(*) FILTER (WHERE closes > {query.as_of})"
-    return sql.sql(f"SELECT {counts} FROM {query.d}").fetchall()[0]
+    return sql.execute(f"SELECT {counts} FROM {query.d} AS d").fetchall()[0]
 
 
 def _in_order(path: Path) -> bool:
@@ -188,12 +192,12 @@ def _about(sql: Any, path: Path, bandit: bool) -> dict[str, int]:
     return dict(zip(("episodes", "defaulted"), found))
 
 
-def _faults(sql: Any, query: Query, folder: Path, expected: int) -> dict[str, int]:
+def _faults(sql: Engine, query: Query, folder: Path, expected: int) -> dict[str, int]:
     if not expected:
         return {}
     path = folder / QUARANTINED_FILE
-    copy_to(sql, query.faulty(), path, PARQUET)
-    return dict(sql.sql(f"SELECT fault, count(*) FROM '{text(path)}' GROUP BY fault ORDER BY fault").fetchall())
+    sql.copy(query.faulty(), path)
+    return dict(sql.local.sql(f"SELECT fault, count(*) FROM '{text(path)}' GROUP BY fault ORDER BY fault").fetchall())
 
 
 def _nothing_left(query: Query, n: int, mature: int, faults: dict[str, int]) -> DataError:

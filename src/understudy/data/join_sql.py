@@ -1,4 +1,6 @@
-"""The join as SQL: one text, put together from the problem. DuckDB runs it; names are quoted, numbers are literals.
+"""The join as SQL: one text, put together from the problem, for DuckDB and through sqlglot for Spark.
+
+Names are quoted, numbers are literals with an exponent: without one they would be decimals.
 
 Reading order: ``d`` the decisions, ``o`` the outcomes (once each), ``hits`` every outcome with its fate, ``sums`` the
 outcomes of one decision as one number each, ``joined`` a row of the dataset.
@@ -21,8 +23,8 @@ class Query:
     """What the texts depend on. Times in microseconds."""
 
     problem: Problem
-    decisions: str  # path
-    outcomes: str  # path
+    decisions: str  # a relation with file_row_number, each row's place in the log
+    outcomes: str  # likewise
     window: int
     backward: int
     as_of: int
@@ -41,7 +43,7 @@ class Query:
             closes = f"max(time) OVER (PARTITION BY episode) + {self.window}"
         return (
             f"(SELECT * EXCLUDE (file_row_number), file_row_number AS log_row, {closes} AS closes "
-            f"FROM read_parquet('{self.decisions}', file_row_number = true))"
+            f"FROM {self.decisions} AS logged)"
         )
 
     def hits(self) -> str:
@@ -49,7 +51,6 @@ class Query:
         name = "0" if len(self.problem.outcomes) == 1 else "any_value(name)"
         past = "" if self.after is None else f"WHEN d.closes <= {self.after} THEN {PAST}"
         return f"""
-CREATE TEMP TABLE hits AS
 SELECT d.log_row, o.position, o.name, o.value, o.time - d.time AS delay,
        CASE WHEN d.time IS NULL THEN {ORPHAN}
             WHEN o.time - d.time >= {self.window} THEN {LATE}
@@ -57,16 +58,15 @@ SELECT d.log_row, o.position, o.name, o.value, o.time - d.time AS delay,
             WHEN d.closes > {self.as_of} THEN {WAITING} {past}
             ELSE {JOINED} END::UTINYINT AS fate
 FROM (SELECT key, dedup, min(file_row_number) AS position, {name} AS name, min(time) AS time, min(value) AS value
-      FROM read_parquet('{self.outcomes}', file_row_number = true) GROUP BY key, dedup) AS o
+      FROM {self.outcomes} AS told GROUP BY key, dedup) AS o
 LEFT JOIN (SELECT key, time, log_row, closes FROM {self.d}) AS d USING (key)"""
 
     def lost(self) -> str:
         """The outcomes that counted for nothing, as they stand in the log, with why and how late."""
         return f"""
-CREATE TEMP TABLE lost AS
 SELECT o.* EXCLUDE (file_row_number), CASE fate WHEN {LATE} THEN 'late' WHEN {EARLY} THEN 'early' ELSE 'orphan' END
        AS fate, h.delay / 1e6 AS delay
-FROM read_parquet('{self.outcomes}', file_row_number = true) AS o
+FROM {self.outcomes} AS o
 JOIN (SELECT * FROM hits WHERE fate IN ({LATE}, {EARLY}, {ORPHAN})) AS h ON o.file_row_number = h.position
 ORDER BY h.position"""
 
@@ -96,22 +96,23 @@ FROM (SELECT * FROM hits WHERE fate = {JOINED}) AS h {" ".join(joins)} GROUP BY 
     def dataset(self, *, sort: bool) -> str:
         """The rows of the dataset. A fault in one step sets its whole episode aside."""
         low, high = self.problem.reward_range
-        reward = f"greatest({low!r}, least({high!r}, reward)) AS reward"
+        reward = f"greatest({number(low)}, least({number(high)}, reward)) AS reward"
         if self.problem.bandit:
-            judged = f"{self.joined()} WHERE {self.sound()}"
+            judged = f"{self.joined()} AS rewarded WHERE {self.sound()}"
         else:
-            judged = f"{self._judged()} WHERE fault IS NULL"
+            judged = f"{self._judged()} AS judged WHERE fault IS NULL"
         return f"SELECT {self._columns(reward)} FROM {judged}{' ORDER BY log_row' if sort else ''}"
 
     def faulty(self) -> str:
         """The mature rows that may not enter the dataset, with their reward as it is and the reason."""
-        return f"SELECT {self._columns('reward')}, fault FROM {self._judged()} WHERE fault IS NOT NULL ORDER BY log_row"
+        rows = f"{self._judged()} AS judged WHERE fault IS NOT NULL"
+        return f"SELECT {self._columns('reward')}, fault FROM {rows} ORDER BY log_row"
 
     def sound(self) -> str:
         """True where ``fault`` is NULL. NaN and infinity lie in no range, NULL is not true."""
         low, high = self._bounds()
         return " AND ".join(
-            [f"reward BETWEEN {low!r} AND {high!r}", *(f"{name} IS NOT NULL" for name in self._needed())]
+            [f"reward BETWEEN {number(low)} AND {number(high)}", *(f"{name} IS NOT NULL" for name in self._needed())]
         )
 
     def fault(self) -> str:
@@ -120,8 +121,8 @@ FROM (SELECT * FROM hits WHERE fate = {JOINED}) AS h {" ".join(joins)} GROUP BY 
         missing = " OR ".join(f"{name} IS NULL" for name in self._needed()) or "false"
         return f"""
 CASE WHEN {missing} THEN 'outcome_missing'
-     WHEN reward IS NULL OR NOT isfinite(reward) THEN 'reward_not_finite'
-     WHEN reward NOT BETWEEN {low!r} AND {high!r} THEN 'reward_out_of_range' END"""
+     WHEN NOT COALESCE(ABS(reward) < CAST('Infinity' AS DOUBLE), FALSE) THEN 'reward_not_finite'
+     WHEN reward NOT BETWEEN {number(low)} AND {number(high)} THEN 'reward_out_of_range' END"""
 
     def _bounds(self) -> tuple[float, float]:
         low, high = self.problem.reward_range
@@ -132,12 +133,13 @@ CASE WHEN {missing} THEN 'outcome_missing'
         return [quoted(f"outcome.{outcome.name}") for outcome in self.problem.outcomes if outcome.default is None]
 
     def _judged(self) -> str:
-        judged = f"(SELECT *, {self.fault()} AS fault FROM {self.joined()})"
+        name = "fault" if self.problem.bandit else "own_fault"
+        judged = f"(SELECT *, {self.fault()} AS {name} FROM {self.joined()} AS rewarded)"
         if self.problem.bandit:
             return judged
-        spoilt = "count(fault) OVER (PARTITION BY episode) > 0"
+        spoilt = "count(own_fault) OVER (PARTITION BY episode) > 0"
         return f"""
-(SELECT * REPLACE (coalesce(fault, CASE WHEN {spoilt} THEN 'episode_incomplete' END) AS fault) FROM {judged})"""
+(SELECT *, coalesce(own_fault, CASE WHEN {spoilt} THEN 'episode_incomplete' END) AS fault FROM {judged} AS spoken)"""
 
     def _columns(self, reward: str) -> str:
         """The columns of the dataset, in order."""
@@ -151,6 +153,12 @@ CASE WHEN {missing} THEN 'outcome_missing'
     def reward(self) -> str:
         """The reward as SQL arithmetic over outcomes, the default standing in where none arrived."""
         return arithmetic_sql(self.problem, {n: f"s.{quoted(f'outcome.{n}')}" for n in self.problem.outcome_names})
+
+
+def number(value: float) -> str:
+    """A DOUBLE literal in every dialect."""
+    text = repr(float(value))
+    return text if "e" in text else f"{text}e0"
 
 
 def arithmetic_sql(problem: Problem, columns: dict[str, str]) -> str:

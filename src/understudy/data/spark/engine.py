@@ -30,7 +30,7 @@ _ALIKE = WHOLE | REAL | {"VARCHAR", "BOOLEAN", "DATE", "TIMESTAMP"}  # both engi
 class Spark:
     """An engine on a session. Relations of the texts are its temporary views; ``local`` knows their types."""
 
-    name = "spark"
+    name, orderly = "spark", False
 
     def __init__(self, local: Any, stage: Path, session: Any) -> None:
         self.local, self._stage, self._session = local, stage, session

@@ -14,8 +14,8 @@ SPELLINGS = {
     "spark": {
         "MAP_EXTRACT_VALUE": "ELEMENT_AT({0}, {1})",
         "EPOCH_US": "UNIX_MICROS({0})",
-        "LIST_SUM": "AGGREGATE(TRANSFORM(ARRAY_SORT(COLLECT_LIST(STRUCT({0} AS place, {1} AS item))), s -> s.item), CAST(0 AS DOUBLE), "
-        "(a, b) -> a + b)",
+        "LIST_SUM": "AGGREGATE(ARRAY_SORT(COLLECT_LIST(STRUCT({0} AS place, {1} AS item))), CAST(0 AS DOUBLE), "
+        "(total, next) -> total + next.item)",
     },
     "trino": {"MAP_EXTRACT_VALUE": "ELEMENT_AT({0}, {1})", "EPOCH_US": "CAST(TO_UNIXTIME({0}) * 1e6 AS BIGINT)"},
 }

@@ -8,18 +8,12 @@ from __future__ import annotations
 
 from understudy.core.errors import ConfigError
 from understudy.core.problem import Feature, Problem
-from understudy.data.join_sql import arithmetic_sql
+from understudy.data.join_sql import arithmetic_sql, number
 from understudy.data.schema import quoted
 from understudy.data.timeline.table import REAL, WHOLE, Table, map_types, plain
 from understudy.data.validate import FLOAT32_MAX, MATCH_TOLERANCE, SMALLEST, SUM_TOLERANCE, action_lookup
 
 Faults = list[tuple[str, str]]  # (reason, condition that is true of a faulty row and never NULL)
-
-
-def number(value: float) -> str:
-    """A DOUBLE literal in every dialect."""
-    text = repr(float(value))
-    return text if "e" in text else f"{text}e0"
 
 
 def literal(value: str) -> str:
