@@ -109,7 +109,9 @@ def lines(batch: Batch, made: Mapping[str, pa.Array]) -> memoryview:
         texts = list(texts)
         for i in np.flatnonzero(batch.standing):
             row = msgspec.json.decode(texts[i])
-            texts[i] = msgspec.json.encode({k: v for k, v in row.items() if k not in made or (k in OWN[:2] and v)})
+            texts[i] = msgspec.json.encode(
+                {k: v for k, v in row.items() if k not in made or (k in OWN[:2] and v is not None)}
+            )
     heads = pc.binary_slice(pa.array(texts, pa.binary()), 0, -1)
     bare = pc.less(pc.binary_length(heads), 3)
     if pc.any(bare).as_py():  # {}: nothing comes before the first new key
@@ -131,7 +133,11 @@ def _add(parts: list[Any], key: str, column: pa.Array) -> None:
             parts += [f"{key}[" if j == 0 else ",", _number(flat.take(pa.array(np.arange(j, len(flat), k))))]
         parts.append("]")
     elif pa.types.is_floating(column.type):
-        parts += [key, _number(column)]
+        if column.null_count:  # a null would make the whole line null
+            whole = pc.binary_join_element_wise(key.encode(), _number(column), b"")
+            parts.append(whole.fill_null(b""))
+        else:
+            parts += [key, _number(column)]
     elif pa.types.is_string(column.type) and not column.null_count and not pc.any(_odd(column)).as_py():
         parts += [f'{key}"', column.cast(pa.binary()), '"']
     else:
@@ -170,7 +176,8 @@ def _beside(batch: Batch, made: Mapping[str, pa.Array]) -> pa.RecordBatch:
             context = row.pop("context", None)
             if isinstance(context, dict):
                 row |= {f"context.{name}": value for name, value in context.items()}
-        base = pa.RecordBatch.from_pylist(rows)
+        keys = dict.fromkeys(key for row in rows for key in row)  # Arrow would take those of the first row only
+        base = pa.RecordBatch.from_pydict({key: [row.get(key) for row in rows] for key in keys})
     columns = {name: column for name, column in zip(base.schema.names, base.columns) if name not in made}
     for name, column in made.items():
         if name in base.schema.names and name in OWN[:2]:  # an id or a time that stood there is kept

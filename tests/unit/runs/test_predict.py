@@ -205,6 +205,26 @@ def test_json_lines_become_a_table(run: Path, tmp_path: Path) -> None:
     assert table.column("note").to_pylist() == [f"№ {i}" for i in range(30)]
 
 
+def test_a_key_that_the_first_line_lacks_is_kept(run: Path, tmp_path: Path) -> None:
+    """A table has the columns of all of its rows; what a row does not say is null. A time of 0 is a time."""
+    later = {"context": {"size": 2.0, "new": True}, "note": "n", "time": 0, "action": None}
+    states = [{"context": {"size": 1.0}}, later]
+    predict(write(tmp_path / "in.jsonl", states), policy=run, to=tmp_path / "out.parquet", time=5.0)
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert table.column("context.new").to_pylist() == [None, True]
+    assert table.column("note").to_pylist() == [None, "n"]
+    assert table.column("time").to_pylist() == [5.0, 0.0]
+    predict(tmp_path / "in.jsonl", policy=run, to=tmp_path / "out.jsonl", time=5.0)
+    assert [row["time"] for row in read(tmp_path / "out.jsonl")] == [5.0, 0]
+
+
+def test_rows_with_and_without_a_time_all_come_out(run: Path, tmp_path: Path) -> None:
+    """A line that has its own time is not lost beside one that gets it."""
+    states = [{"context": {"size": float(i)}} | ({"time": 10.0 + i} if i % 2 else {}) for i in range(6)]
+    predict(write(tmp_path / "in.jsonl", states), policy=run, to=tmp_path / "out.jsonl", time=5.0)
+    assert [row["time"] for row in read(tmp_path / "out.jsonl")] == [5.0, 11.0, 5.0, 13.0, 5.0, 15.0]
+
+
 def test_what_comes_out_is_a_log(run: Path, tmp_path: Path) -> None:
     """Ingest takes every line; rows without a time get one."""
     rows = [{"context": {"size": 1.0}} for _ in range(20)]
