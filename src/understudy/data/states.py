@@ -10,7 +10,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter, methodcaller
 from pathlib import Path
 from typing import Any
@@ -142,9 +142,23 @@ def _json(path: Path, problem: Problem) -> Iterator[Batch]:
             shape = _Shape(problem, head) if head else None
         if shape is not None:
             with _quiet_collector():
-                batch = shape.batch(number, block, lines)
+                batch = _batch(shape, number, block, lines)
             yield batch
         number += len(lines)
+
+
+def _batch(shape: _Shape, first: int, block: bytes, lines: list[bytes]) -> Batch:
+    """The batch of a block; lines that are too long are set aside unread."""
+    if max(map(len, lines)) <= MAX_LINE:
+        return shape.batch(first, block, lines)
+    long = [i for i, line in enumerate(lines) if len(line) > MAX_LINE]
+    said = f"the line has more than {MAX_LINE:,} bytes"
+    rejects = [
+        Reject(first + i, "line_too_long", said, lines[i][:MAX_LINE].decode("utf-8", "backslashreplace")) for i in long
+    ]
+    lines = [b"" if len(line) > MAX_LINE else line for line in lines]
+    batch = shape.batch(first, b"\n".join(lines), lines)
+    return replace(batch, rows=replace(batch.rows, rejects=[*rejects, *batch.rows.rejects]))
 
 
 @contextmanager
@@ -160,15 +174,17 @@ def _quiet_collector() -> Iterator[None]:
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    """The file's lines, a block at a time, without the last line break of each."""
+    """The file's lines, a block at a time, without the last line break of each; a huge line may be cut short."""
     rest, first = b"", True
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             while block := file.read(BLOCK):
-                block = rest + (block.removeprefix(b"\xef\xbb\xbf") if first else block)
-                whole, cut, rest = block.rpartition(b"\n")
-                if len(rest) > MAX_LINE:
-                    raise DataError(f"{path} has a line of more than {MAX_LINE:,} bytes: {rest[:80]!r}…")
+                block = block.removeprefix(b"\xef\xbb\xbf") if first else block
+                if len(rest) > MAX_LINE:  # of a line that is too long only its end is still to be found
+                    _, found, after = block.partition(b"\n")
+                    block = found + after
+                whole, cut, rest = (rest + block).rpartition(b"\n")
+                rest = rest[: MAX_LINE + 1]
                 if cut:
                     yield whole
                 first = False

@@ -268,6 +268,25 @@ def test_a_bad_row_is_refused_with_its_line_or_set_aside(run: Path, tmp_path: Pa
     assert len(read(tmp_path / "out.jsonl")) == 2
 
 
+@pytest.mark.parametrize("block", [64, 1 << 22])
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_a_line_that_is_too_long_is_set_aside_alone(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int, block: int
+) -> None:
+    """First, in the middle, or the last one, whether it fits into a block or spans many."""
+    monkeypatch.setattr(reading, "MAX_LINE", 200)
+    monkeypatch.setattr(reading, "BLOCK", block)
+    states = [{"decision_id": f"d{i}", "context": {"size": float(i)}} for i in range(4)]
+    states[place]["note"] = "x" * 1_000
+    write(tmp_path / "in.jsonl", states)
+    with pytest.raises(DataError, match=f"line {place + 1}: the line has more than 200 bytes"):
+        predict(tmp_path / "in.jsonl", policy=run, to=tmp_path / "out.jsonl")
+    made = predict(tmp_path / "in.jsonl", policy=run, to=tmp_path / "out.jsonl", quarantine=tmp_path / "bad.jsonl")
+    assert (made.rows, made.quarantined) == (3, 1)
+    assert [row["line"] for row in read(tmp_path / "bad.jsonl")] == [place + 1]
+    assert [row["decision_id"] for row in read(tmp_path / "out.jsonl")] == [f"d{i}" for i in range(4) if i != place]
+
+
 def test_bad_rows_of_a_table_are_set_aside(run: Path, tmp_path: Path) -> None:
     """CSV with a word for a number, and a row with too few values."""
     (tmp_path / "in.csv").write_text("decision_id,size,new\na,1,true\nb,large,false\nc\nd,2,0\n")
