@@ -23,6 +23,9 @@ from understudy.ops import bellman
 from understudy.ops.network import forward
 from understudy.ops.returns import advantages
 
+NODES, SHARES = np.polynomial.hermite_e.hermegauss(20)
+SHARES = SHARES / np.sqrt(2 * np.pi)  # of a standard normal
+
 
 class Told(NamedTuple):
     """One minibatch of decisions, or several with one more leading axis."""
@@ -99,17 +102,24 @@ def tell(
 
 
 def log_probs(xp: Any, scores: Any, batch: Told) -> tuple[Any, Any]:
-    """(log π(a|x) f[b], entropy f[b]) from the last layer's outputs: softmax if actions are named, else a Gaussian.
-
-    The entropy of a squashed Gaussian is estimated by −log π of the action taken.
-    """
+    """(log π(a|x) f[b], entropy f[b]) from the last layer's outputs: softmax if actions are named, else a Gaussian."""
     if batch.action.ndim == 1:
         log_p = bellman.log_softmax(xp, scores, batch.allowed)
         p = xp.exp(log_p)
         return bellman.taken(xp, log_p, batch.action), -(p * xp.maximum(log_p, -50.0)).sum(-1)
     mean, log_std = gaussian(xp, scores, batch.action.shape[-1])
-    density = log_density(xp, batch.action, mean, log_std)
-    return density, -density
+    return log_density(xp, batch.action, mean, log_std), spread(xp, mean, log_std)
+
+
+def spread(xp: Any, mean: Any, log_std: Any) -> Any:
+    """Entropy of y = tanh(μ + σz): Σ_j ½ log 2πe + log σ + E log(1 − tanh²(μ + σz)), f[b, q] → f[b].
+
+    The last term by Gauss-Hermite quadrature. −log π of the actions taken has the same mean, but its slope does not:
+    under the policy that took them the mean of ∇ log π is 0.
+    """
+    raw = mean[..., None] + xp.exp(log_std)[..., None] * NODES
+    squash = 2.0 * (np.log(2.0) - raw - xp.logaddexp(0.0, -2.0 * raw))
+    return (0.5 * np.log(2 * np.pi * np.e) + log_std + (squash * SHARES).sum(-1)).sum(-1)
 
 
 def policy(layers: Any, problem: Problem, features: FeatureMap) -> Policy:

@@ -54,11 +54,29 @@ def test_probabilities_and_entropy_of_named_actions_by_hand() -> None:
 
 
 def test_probabilities_of_continuous_actions_are_densities_of_the_actor() -> None:
-    """The same Gaussian that will be served; the entropy is estimated by −log of it."""
+    """The same Gaussian that will be served; its entropy is the mean of −log of it, whatever action was taken."""
     scores, raw = np.array([[0.4, -0.3], [1.0, 0.2]]), np.array([[0.1], [-2.0]])
     found, entropy = log_probs(np, scores, told([0, 0], [0, 0], raw))
-    np.testing.assert_allclose(found, log_density(np, raw, *gaussian(np, scores, 1)), atol=1e-12)
-    assert (entropy == -found).all()
+    mean, log_std = gaussian(np, scores, 1)
+    np.testing.assert_allclose(found, log_density(np, raw, mean, log_std), atol=1e-12)
+    z = np.linspace(-9, 9, 20_001)
+    log_p = log_density(np, (mean + np.exp(log_std) * z)[..., None], mean[..., None], log_std[..., None])  # [2, z]
+    chance = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
+    np.testing.assert_allclose(entropy, -(log_p * chance).sum(-1), atol=1e-4)
+
+
+def test_a_reward_for_staying_undecided_widens_a_box() -> None:
+    """Where no action pays, only entropy pulls; −log π of the actions taken has no slope on its own policy's log."""
+    context = example_episodes(WIDE, 400, 2).steps.context
+    features = fit_feature_map(WIDE, [bandit_steps(context, np.zeros(len(context)), np.zeros(len(context)))])
+    widths = []
+    for entropy in (0.0, 0.5):
+        learner: Any = find("learners", "ppo")(**QUICK, entropy=entropy)
+        start = learner.policy(learner.init(WIDE, features, seed=0), WIDE, features)
+        action, density = start.act(context, np.random.default_rng(0))
+        after = learner.fit(LoggedSteps(WIDE, bandit_steps(context, action, np.zeros(len(action)), density)), seed=0)
+        widths.append(np.exp(after.moments(context)[1]).mean())
+    assert widths[1] > widths[0] + 0.1
 
 
 def _net(width: int) -> list[tuple[np.ndarray, np.ndarray]]:
