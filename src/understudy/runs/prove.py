@@ -26,6 +26,7 @@ from understudy.gate import GateRules, Lineage, Turn, disjoint, gate, plan
 from understudy.ope.audit import Known, audit
 from understudy.ope.evaluate import evaluate
 from understudy.ope.lift import lift, no_lift
+from understudy.runs.epochs import at_epoch
 from understudy.runs.home import LOGGED, Home, now
 from understudy.runs.incumbent import PRODUCTION, Incumbent, is_artifact, resolve
 from understudy.runs.settings import read_yaml
@@ -86,6 +87,7 @@ def prove(run: str | Path, *, on: str | Path, how: Proof, home: str | Path) -> t
 
     Returns the verdict and the folder of its artifact, which also holds the lift it rests on.
     """
+    _refuse_epoch(run, how.against)
     place, rules, candidate = Home(home), how.resolved(), open_policy(run)
     family = how.family
     incumbent = resolve(how.against or family, place, how.alias or PRODUCTION)
@@ -146,6 +148,17 @@ def _refuse_itself(candidate: Trained, incumbent: Incumbent) -> None:
             "Train another candidate, or name another incumbent with --against.",
             field="against",
         )
+
+
+def _refuse_epoch(*runs: str | Path) -> None:
+    for run in runs:
+        if at_epoch(run)[1] is not None:
+            raise ConfigError(
+                f"{run} is one epoch of a training, not a policy with an id of its own",
+                "What is proven or promoted is an id, and this one stands for the epoch that the training chose.",
+                "Name the training's folder; --choose and --epochs of train say which of its policies that is.",
+                field="run",
+            )
 
 
 def _refuse_rewritten(look: Look, data: Any, place: Home) -> None:
@@ -241,6 +254,7 @@ def verdict_lines(verdict: Verdict) -> list[str]:
 
 def promote(run: str | Path, *, alias: str, home: str | Path) -> dict[str, Any]:
     """Point an alias at a policy, after copying it to safety. Raises: EvidenceError without a "ship" verdict."""
+    _refuse_epoch(run)
     place, id = Home(home), open_policy(run).manifest.id
     proven = any(look.candidate == id and look.outcome == "ship" for look in place.ledger.looks(alias))
     if proven:  # otherwise the ledger refuses below, and nothing may have been copied or named by then

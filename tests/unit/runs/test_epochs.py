@@ -15,6 +15,8 @@ from understudy.data.dataset import MemoryDataset
 from understudy.learners.dqn import DQN
 from understudy.runs.bring import bring, bring_together
 from understudy.runs.epochs import CHECKPOINT, EPOCHS, Training, Watch, chosen, read_curves, watching
+from understudy.runs.home import Home
+from understudy.runs.prove import Proof, promote, prove
 from understudy.runs.scalars import scalars
 from understudy.runs.simulate import make_env, simulate
 from understudy.runs.train import ROWS, expand, open_policy, train
@@ -212,3 +214,16 @@ def test_what_cannot_be_watched_says_so(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="need epochs"):
         watching(0, (0.0, 20.0), "train", (), "best", 0)
     assert watching(5, (80.0, 20.0), "train", (), "best", 0) == ("train@0.8", Watch(5, "last@0.2"))
+
+
+def test_an_epoch_is_neither_proven_nor_promoted_in_the_name_of_the_chosen_one(data: Path, tmp_path: Path) -> None:
+    """runs/a@1 has the id of runs/a: a verdict on it would be one on another policy. Nothing is asked, nothing kept."""
+    kept, home = tmp_path / "a", tmp_path / "home"
+    train("dqn", on=data, to=kept, settings=SMALL, watch=Watch(epochs=2), home=home)
+    train("dqn", on=data, to=tmp_path / "b", settings=SMALL, home=home)
+    for run, against in ((f"{kept}@1", ""), (tmp_path / "b", f"{kept}@1")):
+        with pytest.raises(ConfigError, match="one epoch of a training"):
+            prove(run, on=data, how=Proof(against=against), home=home)
+    with pytest.raises(ConfigError, match="one epoch of a training"):
+        promote(f"{kept}@1", alias="production", home=home)
+    assert Home(home).ledger.looks() == ()
