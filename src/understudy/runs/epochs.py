@@ -77,6 +77,8 @@ class Training:
             points, done, state = self._resume(start)
             for point in points:
                 show(point)
+            if self._lost(points):
+                return self._conclude(points)
             for epoch in self._epochs(state, done, progress):
                 policy = self._ready.policy(epoch.state, self.data.problem, epoch.features)
                 point = Point(
@@ -86,10 +88,14 @@ class Training:
                 self._keep(point, policy, epoch.state)
                 points.append(point)
                 show(point)
-                best = chosen(points)
-                if self.watch.patience and best and point.epoch - int(best.chosen) >= self.watch.patience:
+                if self._lost(points):
                     break
             return self._conclude(points)
+
+    def _lost(self, points: list[Point]) -> bool:
+        """Whether patience is: nothing better came for too long."""
+        best = chosen(points) if self.watch.patience else None
+        return best is not None and points[-1].epoch - int(best.chosen) >= self.watch.patience
 
     def policy_of(self, epoch: int) -> Policy:
         """The policy after an epoch, as it was written."""

@@ -165,6 +165,21 @@ def test_patience_stops_and_the_best_epoch_stays(tmp_path: Path) -> None:
     assert "stopped after" in curves.why
 
 
+def test_a_training_killed_after_its_last_patience_trains_no_further(tmp_path: Path) -> None:
+    """It had stopped; what goes on from there only says so, with the same epochs and the same choice."""
+    watch, learner = Watch(epochs=20, patience=1), DQN(**(SMALL | {"updates": 2_000}))
+    curves = training(tmp_path / "whole", learner, watch).run()
+    part = training(tmp_path / "part", learner, watch)
+
+    def show(point: Point) -> None:
+        if point.epoch == curves.points[-1].epoch:
+            raise Killed
+
+    with pytest.raises(Killed):
+        part.run(show=show)
+    assert len(curves.points) < 20 and part.run() == curves
+
+
 def test_an_artifact_holds_its_epochs_and_the_rows_that_chose(data: Path, tmp_path: Path) -> None:
     """runs/a@2 is epoch 2; the chosen one is the policy; nobody may judge it on the rows that chose it."""
     told: list[Point] = []
