@@ -13,7 +13,7 @@ from understudy.core.manifest import Manifest
 from understudy.core.problem import Problem
 from understudy.core.registry import unknown
 from understudy.data.artifact import Fill, write_artifact
-from understudy.data.log import copy_to, database, scratch, text
+from understudy.data.log import copy_to, database, exactly, scratch
 from understudy.data.sources import Source, resolve
 
 if TYPE_CHECKING:
@@ -102,11 +102,11 @@ class DuckDB:
 
     def numbered(self, path: Path) -> str:
         """See Engine."""
-        return f"read_parquet('{text(path)}', file_row_number = true)"
+        return f"read_parquet('{exactly(path)}', file_row_number = true)"
 
     def written(self, path: Path) -> str:
         """See Engine."""
-        return f"read_parquet('{text(path)}')"
+        return f"read_parquet('{exactly(path)}')"
 
     def said(self, query: str) -> str:
         """See Engine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -90,3 +91,8 @@ def copy_to(sql: Any, query: str, path: Path, how: str) -> int:
 def text(value: object) -> str:
     """A value inside SQL quotes."""
     return str(value).replace("'", "''")
+
+
+def exactly(path: object) -> str:
+    """A path inside SQL quotes that is read as it stands: ``run[1]`` is no pattern, which ``run1`` would match."""
+    return re.sub(r"[\[*?]", r"[\g<0>]", text(path))

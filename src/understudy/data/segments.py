@@ -9,7 +9,7 @@ from typing import Any
 
 from understudy.core.errors import ConfigError, DataError
 from understudy.core.problem import Problem
-from understudy.data.log import DECISIONS, OUTCOMES, Log, copy_to, open_log, text
+from understudy.data.log import DECISIONS, OUTCOMES, Log, copy_to, exactly, open_log
 from understudy.data.schema import decision_schema, outcome_schema, quoted
 
 FAST = "(FORMAT parquet, COMPRESSION lz4, ROW_GROUP_SIZE 122880)"  # read once and thrown away
@@ -91,5 +91,5 @@ def _outcomes(sql: Any, segments: Sequence[Log], path: Path) -> int:
 
 
 def _parquet(files: Sequence[Path]) -> str:
-    names = ", ".join(f"'{text(file)}'" for file in files)
+    names = ", ".join(f"'{exactly(file)}'" for file in files)
     return f"read_parquet([{names}], file_row_number = true)"

@@ -202,6 +202,22 @@ def test_the_same_table_in_any_format(tmp_path):
     assert (problem.features, problem.actions, problem.unit) == (PROBLEM.features, PROBLEM.actions, "episode")
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_a_path_is_no_pattern(tmp_path, suffix):
+    """``run[1]`` must not be read from ``run1``, which a pattern of that text matches."""
+    for folder, x in (("run1", 1.0), ("run[1]", 2.0), ("a*?'b", 3.0)):
+        (tmp_path / folder).mkdir()
+        row = pd.DataFrame({"episode_id": ["e"], "sequence": [0], "x": [x], "action": ["a"], "reward": [0.0]})
+        file = tmp_path / folder / f"d.{suffix}"
+        if suffix == "jsonl":
+            row.to_json(file, orient="records", lines=True)
+        else:
+            row.to_parquet(file) if suffix == "parquet" else row.to_csv(file, index=False)
+        data = timeline([file], problem=PROBLEM, to=tmp_path / folder / "data")
+        assert data.load().steps.context.item() == x
+        assert data.manifest.counts["one_step_episodes"] == 1
+
+
 def test_a_dataset_like_any_other(tmp_path):
     """It opens, splits by episode, and is done only once."""
     data = made(to=tmp_path / "data")

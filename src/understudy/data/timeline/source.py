@@ -10,7 +10,7 @@ from typing import Any
 
 from understudy.core.errors import DataError
 from understudy.core.problem import Problem
-from understudy.data.log import text
+from understudy.data.log import exactly, text
 from understudy.data.schema import quoted
 from understudy.data.sources import Source
 from understudy.data.timeline import values
@@ -99,7 +99,7 @@ def _union(sql: Any, sources: list[Source]) -> str:
             sql.register(f"table_{len(parts)}", source.table)
             parts.append(f"SELECT * FROM table_{len(parts)}")
         else:
-            files[source.format].append(f"'{text(source.path)}'")
+            files[source.format].append(f"'{exactly(source.path)}'")
     if files["parquet"]:
         parts.append(f"SELECT * FROM read_parquet([{', '.join(files['parquet'])}], union_by_name = true)")
     if files["csv"]:
