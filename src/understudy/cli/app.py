@@ -28,9 +28,12 @@ Settings = Annotated[list[str] | None, typer.Argument(help="Settings, each key=v
 Experiment = Annotated[
     str, typer.Option(help="Take the next step of this experiment, in place of the usual arguments.")
 ]
+Engine = Annotated[str, typer.Option(help="What runs the query: duckdb, or spark (extra spark, and Java 17).")]
+Master = Annotated[str, typer.Option(help="With --engine spark: where Spark runs.")]
 At = Annotated[str, typer.Option(help="With --experiment: which executor runs the stage.")]
 
 HOME = Path(".understudy")
+MASTER = "local[2]"
 
 
 def _version(asked: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli.app import HOME, DryRun, Experiment, Home, Json, Seed, Settings, To, app
+from understudy.cli.app import HOME, MASTER, DryRun, Engine, Experiment, Home, Json, Master, Seed, Settings, To, app
 from understudy.cli.hand import by_hand, need, refuse
 from understudy.cli.output import Said, already, say, working
 
@@ -108,7 +108,9 @@ def ingest(
 def join(
     logs: Annotated[Path | None, typer.Argument(help="Log artifact, made by ingest; none with --experiment.")] = None,
     *,
-    to: Annotated[Path | None, typer.Option("--to", help="Folder of the artifact to write.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Folder to write; with spark also s3a://…, table:NAME.")
+    ] = None,
     window: Annotated[str, typer.Option(help="How long after a decision its outcomes count: 10m, 1h, 7d.")] = "",
     backward: Annotated[str, typer.Option(help="How long before a decision an outcome may be stamped.")] = "2m",
     as_of: Annotated[str, typer.Option(help="The log is complete up to then (ISO 8601); default: its last time.")] = "",
@@ -116,6 +118,8 @@ def join(
     train_share: Annotated[
         float | None, typer.Option(help="With --experiment: the share of this turn to learn from before judging.")
     ] = None,
+    engine: Engine = "duckdb",
+    master: Master = MASTER,
     home: Home = HOME,
     dry_run: DryRun = False,
     json: Json = False,
@@ -130,7 +134,8 @@ def join(
         refuse(experiment, LOGS=logs, to=to, window=window, dry_run=dry_run)
         return by_hand("join", experiment, home, json, train_share=train_share, as_of=as_of or None)
     log, place, span = need(LOGS=logs, to=to, window=window)
-    folder, done = None if dry_run else place, already(place)
+    folder, done = None if dry_run else place, already(Path(place))
     with working("joining"):
-        brought = bring_together(log, window=span, backward=backward, as_of=as_of or None, to=folder, home=home)
+        brought = bring_together(log, window=span, backward=backward, as_of=as_of or None, to=folder, home=home,
+                                 engine=engine, master=master)  # fmt: skip
     say(Said([*done, *brought.lines], brought.data, str(folder or "")), json=json)

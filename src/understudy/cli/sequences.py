@@ -7,15 +7,18 @@ from typing import Annotated
 
 import typer
 
-from understudy.cli.app import HOME, DryRun, Home, Json, app
+from understudy.cli.app import HOME, MASTER, DryRun, Engine, Home, Json, Master, app
 from understudy.cli.output import Said, already, say, working
 
 
 @app.command()
 def timeline(
-    sources: Annotated[list[Path], typer.Argument(help="One row per decision: Parquet, CSV or JSON lines.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="One row per decision: Parquet, CSV or JSON lines; with spark also hdfs://…, table:NAME."),
+    ],
     *,
-    to: Annotated[Path, typer.Option("--to", help="Folder of the artifact to write.")] = Path("data"),
+    to: Annotated[str, typer.Option("--to", help="Folder to write; with spark also s3a://…, table:NAME.")] = "data",
     problem: Annotated[Path | None, typer.Option(help="Problem file; importers draft their own.")] = None,
     columns: Annotated[str, typer.Option(help="role=column,…: episode, sequence, action, or a feature's name.")] = "",
     layout: Annotated[str, typer.Option("--from", help="An importer: d3rlpy, minari, coach.")] = "",
@@ -35,6 +38,8 @@ def timeline(
     discount_per: Annotated[str, typer.Option(help="γ counts each step, sequence difference, or time.")] = "step",
     per: Annotated[str, typer.Option(help="What counts as one exponent of γ: 1d, or 10 sequence numbers.")] = "",
     validate: Annotated[list[str] | None, typer.Option(help="SQL on {input}, {output}; one row, all true.")] = None,
+    engine: Engine = "duckdb",
+    master: Master = MASTER,
     print_sql: Annotated[str, typer.Option(help="Print the query and stop: duckdb, spark, trino.")] = "",
     home: Home = HOME,
     dry_run: DryRun = False,
@@ -46,13 +51,13 @@ def timeline(
     """
     from understudy.runs.sequences import Wanted, bring_episodes, read_rules, sql_text
 
-    wanted = Wanted(problem, columns, layout, form, n, lead, longest_percentile, validate or [])
+    wanted = Wanted(problem, columns, layout, form, n, lead, longest_percentile, validate or [], engine, master)
     rules = read_rules(ds, per, terminal=terminal, lost_reward=lost_reward, duplicates=duplicates,
                        null_states=null_states, faulty=faulty, within=within, discount_per=discount_per)  # fmt: skip
     if print_sql:
         made = sql_text(sources, wanted, rules, print_sql)
         return say(Said([made], {"sql": made, "dialect": print_sql}), json=json)
-    folder, done = None if dry_run else to, already(to)
+    folder, done = None if dry_run else to, already(Path(to))
     with working("sorting episodes"):
         brought = bring_episodes(sources, wanted, rules, to=folder, home=home)
     say(Said([*done, *brought.lines], brought.data, str(folder or "")), json=json)

@@ -10,6 +10,7 @@ from typing import Any
 from understudy.core.errors import ConfigError
 from understudy.core.problem import Problem
 from understudy.data import identify
+from understudy.data.engine import MASTER, distant
 from understudy.data.identify import draft_yaml, load_problem
 from understudy.data.importers.imported import import_log
 from understudy.data.ingest import ingest
@@ -101,11 +102,12 @@ def log_lines(log: Log) -> list[str]:
 
 
 def bring_together(
-    logs: Path, *, window: str, backward: str, as_of: str | None, to: Path | None, home: str | Path
-) -> Brought:
+    logs: Path, *, window: str, backward: str, as_of: str | None, to: str | Path | None, home: str | Path,
+    engine: str = "duckdb", master: str = MASTER,
+) -> Brought:  # fmt: skip
     """Join outcomes to decisions and write the dataset artifact; None only counts."""
-    dataset = join(logs, window=window, backward=backward, as_of=as_of, to=to)
-    if to is not None:
+    dataset = join(logs, window=window, backward=backward, as_of=as_of, to=to, engine=engine, master=master)
+    if to is not None and not distant(to):
         Home(home).record(to)
     counts = dataset.manifest.counts
     return Brought(joined_lines(counts), {"counts": counts})

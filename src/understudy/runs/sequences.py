@@ -11,6 +11,7 @@ from understudy.core.errors import ConfigError
 from understudy.core.problem import Problem
 from understudy.core.registry import find, unknown
 from understudy.data.artifact import read_manifest
+from understudy.data.engine import MASTER, distant
 from understudy.data.identify import load_problem
 from understudy.data.timeline.rules import Rules
 from understudy.data.timeline.run import print_sql, timeline
@@ -34,41 +35,45 @@ class Wanted:
     lead: str
     percentile: float | None
     validate: Sequence[str]
+    engine: str = "duckdb"
+    master: str = MASTER
 
 
-def bring_episodes(sources: Sequence[Path], wanted: Wanted, rules: Rules, *, to: Path | None, home: Path) -> Brought:
+def bring_episodes(
+    sources: Sequence[str | Path], wanted: Wanted, rules: Rules, *, to: str | Path | None, home: Path
+) -> Brought:
     """Write the artifact (None only counts) and say what came in."""
     if wanted.form not in FORMS:
         raise unknown("form", wanted.form, FORMS)
     table, problem, notes = _opened(sources, wanted)
     given: dict[str, Any] = {
         "rules": rules, "percentile": wanted.percentile, "columns": _pairs(wanted.columns), "validate": wanted.validate,
-        "to": to,
+        "to": to, "engine": wanted.engine, "master": wanted.master,
     }  # fmt: skip
     if wanted.form == "steps":
         manifest = timeline(table, problem=_needed(problem), **given).manifest
     else:
         lead = tuple(filter(None, wanted.lead.split(",")))
         manifest = read_manifest(transitions(table, problem=problem, n=wanted.n, lead=lead, **given).parent)
-    if to is not None:
+    if to is not None and not distant(to):
         Home(home).record(to)
     return Brought([*notes, *timeline_lines(manifest.counts)], {"counts": manifest.counts})
 
 
-def sql_text(sources: Sequence[Path], wanted: Wanted, rules: Rules, dialect: str) -> str:
+def sql_text(sources: Sequence[str | Path], wanted: Wanted, rules: Rules, dialect: str) -> str:
     """The timeline's text in another engine's words."""
     table, problem, _ = _opened(sources, wanted)
     return print_sql(table, _needed(problem), rules, _pairs(wanted.columns), dialect)
 
 
-def _opened(sources: Sequence[Path], wanted: Wanted) -> tuple[Any, Problem | None, list[str]]:
+def _opened(sources: Sequence[str | Path], wanted: Wanted) -> tuple[Any, Problem | None, list[str]]:
     """(table, problem, notes); an importer drafts the problem where none is given."""
     problem = None if wanted.problem is None else load_problem(wanted.problem)
     if not wanted.layout:
         return list(sources), problem, []
     if len(sources) != 1:
         raise ConfigError(f"--from {wanted.layout} takes one path; got {len(sources)}", field="from")
-    made = find("tables", wanted.layout)(sources[0])
+    made = find("tables", wanted.layout)(Path(sources[0]))
     if problem is not None:
         return made.decisions, problem, []
     return made.decisions, made.problem, [f"note: {note}" for note in made.notes]
