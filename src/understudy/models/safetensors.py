@@ -14,7 +14,7 @@ import numpy as np
 from understudy.core.errors import StoreError
 
 MAX_HEADER = 1 << 20
-DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
+DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U32": "<u4", "U8": "|u1", "BOOL": "|b1"}
 _NAMES = {np.dtype(code): name for name, code in DTYPES.items()}
 
 

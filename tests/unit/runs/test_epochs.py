@@ -10,6 +10,7 @@ from understudy.core.curves import Point
 from understudy.core.errors import ConfigError, DataError, StoreError
 from understudy.core.evidence import Estimate
 from understudy.core.protocols import GradientLearner
+from understudy.core.registry import find
 from understudy.data.artifact import verify_artifact
 from understudy.data.dataset import MemoryDataset
 from understudy.learners.dqn import DQN
@@ -21,6 +22,7 @@ from understudy.runs.scalars import scalars
 from understudy.runs.simulate import make_env, simulate
 from understudy.runs.train import ROWS, expand, open_policy, train
 from understudy.testing.cast import TINY, Table, tiny_bandit
+from understudy.testing.conformance_learner import WIDE, example_episodes
 
 BEHAVIOR = Table(((0.4, 0.3, 0.3), (0.3, 0.3, 0.4)))
 FOUR = Watch(epochs=4)
@@ -153,6 +155,25 @@ def test_where_nothing_has_an_interval_a_model_ranks(tmp_path: Path) -> None:
     assert by(points) == ("fqe", "2")
     curves = training(tmp_path, DQN(**SMALL))._conclude(points)
     assert curves.chosen == 2 and "it proves nothing" in curves.why
+
+
+@pytest.mark.parametrize("name", ["td3", "awac"])
+def test_a_killed_training_of_continuous_actions_goes_on_with_the_same_noise(name: str, tmp_path: Path) -> None:
+    """The key of the noise lies in the checkpoint, as a whole number without a sign."""
+    train, held = (MemoryDataset(WIDE, example_episodes(WIDE, 30, seed).steps) for seed in (1, 2))
+    learner = find("learners", name)(updates=200, batch=16, hidden=(8,))
+    watch, found = Watch(epochs=2, estimators=("cwpdis",)), []
+
+    def show(point: Point) -> None:
+        raise Killed
+
+    for place in ("whole", "part"):
+        own = Training(learner, train, held, watch, tmp_path / place, "recipe", 0)
+        if place == "part":
+            with pytest.raises(Killed):
+                own.run(show=show)
+        found.append((own.run(), (own.folder(2) / "weights.safetensors").read_bytes()))
+    assert found[0] == found[1]
 
 
 def test_patience_stops_and_the_best_epoch_stays(tmp_path: Path) -> None:
