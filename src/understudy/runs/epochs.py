@@ -21,6 +21,7 @@ from understudy.core.protocols import GradientLearner, LoggedDataset, Policy, Pr
 from understudy.models.policy_file import load_policy, read_file, save_policy, write_file
 from understudy.models.state_file import read_state, write_state
 from understudy.ope.evaluate import evaluate
+from understudy.ope.naming import named
 from understudy.ope.selection import POINTS, Selection, select
 from understudy.ope.tally import LOGGED
 
@@ -158,8 +159,19 @@ class Training:
         )
 
     def _estimates(self, policy: Policy) -> tuple[Estimate, ...]:
-        names = self.watch.estimators or (ONE_STEP if self.data.problem.bandit else SEQUENTIAL)
-        return evaluate(self.held, {TARGET: policy, LOGGED: None}, names, seed=self.seed)
+        names = self.watch.estimators or self._usual
+        return evaluate(self.held, {TARGET: policy, LOGGED: None}, names, seed=self.seed) if names else ()
+
+    @cached_property
+    def _usual(self) -> tuple[str, ...]:
+        """The estimators where nobody says which: those of them that these rows and actions can carry."""
+        problem, lacking = self.held.problem, set()
+        if not problem.actions.discrete:
+            lacking.add("q")  # Q̂ needs the probability of every action
+        if any(steps.propensity is None for steps in self.held.scan()):
+            lacking |= {"propensity", "density_ratio"}
+        usual = (*ONE_STEP, "dm") if problem.bandit and lacking else ONE_STEP if problem.bandit else SEQUENTIAL
+        return tuple(name for name, estimator in named(usual) if not estimator.needs & lacking)
 
     def _conclude(self, points: list[Point]) -> Curves:
         found = chosen(points) if self.watch.choose == "best" else None

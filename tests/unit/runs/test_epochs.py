@@ -14,6 +14,8 @@ from understudy.core.registry import find
 from understudy.data.artifact import verify_artifact
 from understudy.data.dataset import MemoryDataset
 from understudy.learners.dqn import DQN
+from understudy.models.box import UniformBox
+from understudy.models.policies import Uniform
 from understudy.runs.bring import bring, bring_together
 from understudy.runs.epochs import CHECKPOINT, EPOCHS, Training, Watch, chosen, read_curves, watching
 from understudy.runs.home import Home
@@ -22,7 +24,7 @@ from understudy.runs.scalars import scalars
 from understudy.runs.simulate import make_env, simulate
 from understudy.runs.train import ROWS, expand, open_policy, train
 from understudy.testing.cast import TINY, Table, tiny_bandit
-from understudy.testing.conformance_learner import WIDE, example_episodes
+from understudy.testing.conformance_learner import CHAIN, WIDE, chain_log, example_episodes
 
 BEHAVIOR = Table(((0.4, 0.3, 0.3), (0.3, 0.3, 0.4)))
 FOUR = Watch(epochs=4)
@@ -174,6 +176,17 @@ def test_a_killed_training_of_continuous_actions_goes_on_with_the_same_noise(nam
                 own.run(show=show)
         found.append((own.run(), (own.folder(2) / "weights.safetensors").read_bytes()))
     assert found[0] == found[1]
+
+
+def test_a_log_is_judged_by_what_it_can_carry(tmp_path: Path) -> None:
+    """Nobody named estimators: densities of a box carry no Q̂, a log without propensities no weights."""
+    box, chain = (example_episodes(WIDE, 30, 1).steps, WIDE), (chain_log(30, 1).steps, CHAIN)
+    bare = [(steps.with_(propensity=None), problem) for steps, problem in (box, chain)]
+    for (steps, problem), names in ((box, {"cwpdis"}), (bare[1], {"fqe"}), (bare[0], set())):
+        held = MemoryDataset(problem, steps)
+        policy = UniformBox(WIDE.actions.low, WIDE.actions.high) if problem is WIDE else Uniform(CHAIN.actions.k)
+        own = Training(DQN(**SMALL), held, held, FOUR, tmp_path, "recipe", 0)._estimates(policy)
+        assert {e.estimator for e in own} == names
 
 
 def test_patience_stops_and_the_best_epoch_stays(tmp_path: Path) -> None:
