@@ -25,6 +25,7 @@ NAMES = (
     "sequential",
     "data",
     "timeline",
+    "spark",
     "joins",
     "predict",
     "features",

@@ -47,7 +47,7 @@ def decisions(episodes: int, seed: int = 0) -> pa.Table:
                 "b c": [True, False, None][rng.integers(3)], "kind": ["x", "it's", "ü", "new", None][rng.integers(5)],
                 "action": ["left", "right", "stay"][a], "propensity": float(p[a]), "propensities": p.tolist(),
                 "possible_actions": [["left", "right", "stay"], ["left", None, "stay", "right", "left"]][s % 2],
-                "metrics": [("gain", float(rng.normal())), ("cost", [1.0, 3.0, 0.7, 5.0, 0.3, -0.0, 0.0][rng.integers(7)])],
+                "metrics": [("gain", float(rng.normal())), ("cost", [1.0, 3.0, 0.7, 0.3, -0.0, 0.0][rng.integers(6)])],
                 "truncated": last and cut, "ds": f"2026-01-0{1 + s % 5}", "time": 1.7e9 + i + s / 7,
             })  # fmt: skip
     rng.shuffle(rows)  # type: ignore[arg-type]
