@@ -21,7 +21,8 @@ from understudy.ops import returns, weights
 NAMES = ("tis", "wis", "pdis", "cwpdis", "sdr", "wdr", "magic", "fqe", "mis", "snmis", "drl")
 ALL = dict(named(NAMES))
 SAME = {"tis": "ips", "wis": "snips", "pdis": "ips", "cwpdis": "snips", "sdr": "dr", "wdr": "sndr", "fqe": "dm",
-        "mis": "ips", "snmis": "snips", "drl": "dr", "cwpdis(alive=True)": "snips", "wdr(alive=True)": "sndr"}  # fmt: skip
+        "mis": "ips", "snmis": "snips", "drl": "dr", "cwpdis(alive=True)": "snips",
+        "wdr(alive=True)": "sndr"}  # fmt: skip
 
 
 @st.composite
