@@ -80,6 +80,7 @@ def database(folder: Path, *, threads: int = 1, memory: str = "1200MB") -> Any:
     connection.execute(f"SET memory_limit = '{memory}'")
     connection.execute(f"SET temp_directory = '{text(folder / 'spill')}'")
     connection.execute("SET preserve_insertion_order = true")
+    connection.execute("SET TimeZone = 'UTC'")  # of texts without an offset, on whatever machine
     return connection
 
 

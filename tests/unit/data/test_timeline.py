@@ -150,6 +150,39 @@ def test_gamma_counts_time():
     assert span is not None and span.tolist() == [1.0, 2.0, 1.0, 1.0]
 
 
+def test_times_are_there_and_run_forward():
+    """A row without a time would have none in slices; γ^−1 would make later rewards grow."""
+    with pytest.raises(DataError, match="1 of 4 rows: no time; first: episode 'e', sequence 1"):
+        made({"time": [0.0, None, 2.0, 0.0]})
+    with pytest.raises(DataError, match="1 of 4 rows: the next row of the episode has an earlier time"):
+        made({"time": [5, 2, 3, 0]}, discount_per="time")
+    assert made({"time": [5, 2, 3, 0]}).load().steps.span is None
+
+
+def test_an_offset_counts():
+    """The same moment, as text with and without a zone."""
+    said = ["2024-01-01T00:00:00+02:00", "2023-12-31T22:00:01Z", "2023-12-31 22:00:02", "2023-12-31"]
+    assert (np.diff(made({"time": said}).load().steps.time)[:2] == 1_000_000).all()
+
+
+def test_the_state_after_a_cut_is_checked_too():
+    """Nobody bootstraps from a gap: a feature that must be there, must be there on a closing row."""
+    cut = {"action": ["a", "b", None, "b"], "reward": [0.0, 1.0, None, 1.0], "x": [0.1, 0.2, None, 0.4],
+           "y": [1.0, 1.0, 1.0, 1.0]}  # fmt: skip
+    problem = PROBLEM.__class__(
+        features=(Feature(name="x"), Feature(name="y")), actions=PROBLEM.actions, discount=0.9, horizon=None
+    )
+    with pytest.raises(DataError, match="1 of 3 rows: the state after the last step of a truncated episode has"):
+        made(cut, problem)
+    made(cut | {"x": [0.1, 0.2, 0.3, 0.4]}, problem)
+
+
+def test_a_missing_sequence_number_is_told_within_a_window_too():
+    """It is not counted as beyond it."""
+    with pytest.raises(DataError, match="no episode or no sequence number"):
+        made({"sequence": [0, 1, None, 0]}, within=10)
+
+
 def test_validation_queries():
     """Exactly one row, all of it true."""
     made(validate=["SELECT count(*) = 4, max(t) = 2 FROM {output}", "SELECT count(*) > 0 FROM {input}"])

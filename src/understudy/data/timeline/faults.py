@@ -58,6 +58,17 @@ _SAID = {
         "no episode or no sequence number", "Nobody can tell where in which episode they stand.",
         "Complete the table",
     ),
+    "time_missing": (
+        "no time", "Slices by time would leave them out, and elapsed time would be guessed.", "Complete them,",
+    ),
+    "time_backwards": (
+        "the next row of the episode has an earlier time", "γ would count backwards, and later rewards would grow.",
+        "Correct the times, or count steps with: --discount-per step;",
+    ),
+    "final_state_faulty": (
+        "the state after the last step of a truncated episode has a feature that is missing or unknown",
+        "A learner bootstraps from that state.", "Complete it, or set optional: true in the problem,",
+    ),
     "duplicate": (
         "the next row has the same episode and sequence number",
         "Both would count as decisions, with a transition between them that never was.",

@@ -111,7 +111,7 @@ class Query:
         if self.may_close:
             ahead |= {f"next_{name}": name for name in ("no_action", "barred", "null_state", "reward", *self._flags)}
         if self._looks_ahead:
-            ahead |= {f"next.{name}": f"context.{name}" for name in self.problem.feature_names}
+            ahead |= {"next_bad": "bad"} | {f"next.{name}": f"context.{name}" for name in self.problem.feature_names}
         leads = ",\n    ".join(f"LEAD({quoted(old)}) OVER w AS {quoted(new)}" for new, old in ahead.items())
         first = "" if self.rules.within is None else "\n    MIN(sequence) OVER e AS first_sequence,"
         return f"""SELECT *, (ROW_NUMBER() OVER w) - 1 AS t, COUNT(*) OVER e AS n,{first}
@@ -168,6 +168,7 @@ class Query:
         faults = [
             ("key_missing", "(episode_id IS NULL OR sequence IS NULL)"),
             ("sequence", "COALESCE(bad = 'sequence', FALSE)"),
+            ("time_missing", "time IS NULL"),
             ("duplicate", "COALESCE(next_sequence = sequence, FALSE)"),
             ("null_state", "null_state"),
             ("no_action", "no_action"),
@@ -180,10 +181,16 @@ class Query:
         ]  # fmt: skip
         if self._allowed[0] is not None:
             faults.insert(6, ("action_not_allowed", values.not_allowed(self.problem.actions.k)))
+        if self.rules.discount_per == "time":
+            faults.append(("time_backwards", "COALESCE(next_time < time, FALSE)"))
         if self.problem.unit == "unit":
             faults.append(("unit_missing", "unit_id IS NULL"))
         if self.problem.horizon is not None:
             faults.append(("horizon", f"t >= {self.problem.horizon}"))
+        if self._looks_ahead:
+            faults.append(
+                ("final_state_faulty", "(ends AND NOT ends_well AND COALESCE(next_bad LIKE 'feature%', FALSE))")
+            )
         blind = "t = n - 1"
         if self.may_close:
             blind += " OR (next_closing AND next_null_state)"
@@ -250,8 +257,9 @@ class Query:
 
     @property
     def _within(self) -> str:
+        """A row whose sequence is missing stays, to be told."""
         limit = self.rules.within
-        return "" if limit is None else f" AND sequence - first_sequence <= {limit}"
+        return "" if limit is None else f" AND COALESCE(sequence - first_sequence <= {limit}, TRUE)"
 
     @property
     def may_close(self) -> bool:

@@ -55,6 +55,8 @@ def micros(table: Table) -> str:
         return f"CAST({column} AS BIGINT) * 1000000"
     if kind in REAL:
         return f"CAST(ROUND({column} * 1e6) AS BIGINT)"
+    if kind == "VARCHAR":  # an offset counts; a text without one is UTC, which is the session's zone
+        return f"EPOCH_US(CAST({column} AS TIMESTAMPTZ))"
     return f"EPOCH_US(CAST({column} AS TIMESTAMP))"
 
 
