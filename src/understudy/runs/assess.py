@@ -88,7 +88,9 @@ def assess(
 
 
 def usual(problem: Problem) -> tuple[str, ...]:
-    """The estimators where nobody says which."""
+    """The estimators where nobody says which: of continuous actions those that need no model."""
+    if not problem.actions.discrete:
+        return ("ips", "snips") if problem.bandit else ("pdis", "cwpdis")
     return ("ips", "snips", "dr") if problem.bandit else ("cwpdis", "wdr", "fqe", "drl")
 
 

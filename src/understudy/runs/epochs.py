@@ -17,7 +17,9 @@ import msgspec
 from understudy.core.curves import Curves, Point
 from understudy.core.errors import ConfigError, DataError, StoreError
 from understudy.core.evidence import Estimate
+from understudy.core.problem import ActionSpace
 from understudy.core.protocols import GradientLearner, LoggedDataset, Policy, Progress, State, quiet
+from understudy.models.policies import floored
 from understudy.models.policy_file import load_policy, read_file, save_policy, write_file
 from understudy.models.state_file import read_state, write_state
 from understudy.ope.evaluate import evaluate
@@ -66,6 +68,7 @@ class Training:
     work: Path
     recipe: str
     seed: int
+    explore: float = 0.0  # uniform exploration in every epoch's policy: what is judged is what would be served
 
     def run(self, *, show: Show = lambda point: None, progress: Progress = quiet, start: Any = None) -> Curves:
         """Train to the end, or until patience is lost. ``start``: a training state to begin from.
@@ -81,7 +84,8 @@ class Training:
             if self._lost(points):
                 return self._conclude(points)
             for epoch in self._epochs(state, done, progress):
-                policy = self._ready.policy(epoch.state, self.data.problem, epoch.features)
+                made = self._ready.policy(epoch.state, self.data.problem, epoch.features)
+                policy = exploring(made, self.data.problem.actions, self.explore)
                 point = Point(
                     epoch=epoch.number, updates=epoch.updates, figures=dict(epoch.figures),
                     estimates=self._estimates(policy),
@@ -190,6 +194,13 @@ class Training:
             slice=self.watch.slice, baseline=LOGGED,
             rewards="reward" if self.data.problem.bandit else "discounted return",
         )  # fmt: skip
+
+
+def exploring(policy: Any, actions: ActionSpace, epsilon: float) -> Any:
+    """The policy with ε of uniform exploration mixed in. Raises: ConfigError where actions have no names."""
+    if epsilon and not actions.discrete:
+        raise ConfigError("explore mixes in named actions; a continuous policy has its own noise", field="explore")
+    return policy if not epsilon else floored(policy, actions.k, epsilon)
 
 
 def chosen(points: list[Point]) -> Selection | None:

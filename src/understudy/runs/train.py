@@ -16,15 +16,13 @@ from understudy import __version__
 from understudy.core.errors import ConfigError, StoreError
 from understudy.core.hashing import canonical
 from understudy.core.manifest import Manifest, Parent
-from understudy.core.problem import ActionSpace
 from understudy.core.protocols import GradientLearner, Progress, Trained, quiet
 from understudy.core.steps import Steps, Transitions
 from understudy.data.artifact import read_manifest, verify_artifact, write_artifact
 from understudy.data.dataset import MemoryDataset, ParquetDataset, decision_hashes
-from understudy.models.policies import floored
 from understudy.models.policy_file import load_policy, save_policy
 from understudy.report.curves import write_curves_page
-from understudy.runs.epochs import EPOCHS, Show, Training, Watch, at_epoch, epoch_folder, write_curves
+from understudy.runs.epochs import EPOCHS, Show, Training, Watch, at_epoch, epoch_folder, exploring, write_curves
 from understudy.runs.home import Home
 from understudy.runs.settings import learner
 from understudy.runs.slices import SHARES, open_slice
@@ -120,7 +118,8 @@ def train(
     def fill(folder: Path) -> dict[str, int]:
         data, chosen = Watched(open_slice(on, slice)), learner(name, settings or {})
         if watch is None:
-            policy, fitted = _in_one_go(chosen, data, seed, progress, start)
+            made_of, fitted = _in_one_go(chosen, data, seed, progress, start)
+            policy = exploring(made_of, data.problem.actions, explore)
             judged = fitted[:0]
         else:
             if start is not None:
@@ -138,7 +137,7 @@ def train(
                 recipe=made.recipe,
                 seed=seed,
             )
-        save_policy(_floored(policy, data.problem.actions, explore), folder, problem=data.problem)
+        save_policy(policy, folder, problem=data.problem)
         save_file({"decisions": fitted, "judged": judged}, folder / ROWS)
         return {"decisions": len(fitted), "judged": len(judged)}
 
@@ -180,14 +179,6 @@ def _by_epochs(
     write_curves_page(curves, folder, where["work"].name.removeprefix(".").removesuffix(".training"))
     picks = watch.choose == "best" or watch.patience
     return training.policy_of(curves.chosen), fitted, judged if picks else judged[:0]
-
-
-def _floored(policy: Any, actions: ActionSpace, epsilon: float) -> Any:
-    if epsilon and not actions.discrete:
-        raise ConfigError(
-            "explore mixes in uniform actions; continuous policies explore by themselves", field="explore"
-        )
-    return policy if not epsilon else floored(policy, actions.k, epsilon)
 
 
 def learned(policy: Trained) -> Any:

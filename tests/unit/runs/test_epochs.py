@@ -276,3 +276,11 @@ def test_an_epoch_is_neither_proven_nor_promoted_in_the_name_of_the_chosen_one(d
     with pytest.raises(ConfigError, match="one epoch of a training"):
         promote(f"{kept}@1", alias="production", home=home)
     assert Home(home).ledger.looks() == ()
+
+
+def test_every_epoch_explores_as_the_policy_will(data: Path, tmp_path: Path) -> None:
+    """What is judged epoch by epoch is what would be served: exploration is in each of them, once."""
+    train("dqn", on=data, to=tmp_path / "a", settings=SMALL, watch=Watch(epochs=2, choose="last"), explore=0.3)
+    x = np.zeros((5, 3), np.float32)
+    served, last = (open_policy(name).policy.probs(x) for name in (tmp_path / "a", f"{tmp_path / 'a'}@2"))  # type: ignore[attr-defined]
+    assert (served == last).all() and np.isclose(served.min(), 0.1)
