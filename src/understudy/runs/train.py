@@ -136,6 +136,7 @@ def train(
                 work=work,
                 recipe=made.recipe,
                 seed=seed,
+                explore=explore,
             )
         save_policy(policy, folder, problem=data.problem)
         save_file({"decisions": fitted, "judged": judged}, folder / ROWS)
