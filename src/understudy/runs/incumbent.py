@@ -11,6 +11,7 @@ import numpy as np
 from understudy.core.errors import StoreError
 from understudy.core.protocols import Policy
 from understudy.data.artifact import MANIFEST
+from understudy.runs.epochs import at_epoch, epoch_folder
 from understudy.runs.home import LOGGED, Home
 from understudy.runs.train import open_policy
 
@@ -62,9 +63,13 @@ def resolve(against: str, home: Home, alias: str = PRODUCTION) -> Incumbent:
 def locate(name: str, home: str | Path) -> tuple[Path, str]:
     """Folder and id of a policy named by its folder, its id, or an alias under which one is live; verified.
 
+    ``runs/a@7`` is the policy of epoch 7, under an id of its own.
+
     Raises: StoreError if the folder is no policy artifact or is damaged, or nobody has the name.
     """
-    own = Home(home)
+    own, (run, epoch) = Home(home), at_epoch(name)
+    if epoch is not None:
+        return epoch_folder(run, epoch), f"{open_policy(run).manifest.id}@{epoch}"
     folder = _folder(name, own) if is_artifact(name) else own.current(name)
     if folder is None:
         raise StoreError(

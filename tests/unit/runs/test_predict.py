@@ -316,6 +316,22 @@ def test_a_log_can_be_decided_on_again(run: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again.jsonl").read_text().count('"action"') == 40
 
 
+def test_a_policy_of_an_epoch(tmp_path: Path) -> None:
+    """``run@2`` decides as the policy of that epoch, and says so."""
+    other = Explore(LinearModel(FEATURES, RNG.standard_normal((3, 5)), np.zeros(3)), "greedy", 0.0)
+
+    def fill(part: Path) -> None:
+        save_policy(POLICY, part, problem=PROBLEM)
+        save_policy(other, part / "epochs" / "0002", problem=PROBLEM)
+
+    run = tmp_path / "run"
+    id = write_artifact(run, Manifest(kind="policy", problem_hash=PROBLEM.hash), fill).id
+    write(tmp_path / "in.jsonl", some(5))
+    made = predict(tmp_path / "in.jsonl", policy=f"{run}@2", to=tmp_path / "out.jsonl")
+    assert made.policy_id == f"{id}@2"
+    assert all(max(row["propensities"]) == 1.0 for row in read(tmp_path / "out.jsonl"))
+
+
 def test_targets_are_not_overwritten_unasked(run: Path, tmp_path: Path) -> None:
     """An existing file, an unknown format, a name that is nobody's."""
     file = write(tmp_path / "in.jsonl", some(3))
