@@ -116,6 +116,8 @@ def predict(
     """
     to, source = Path(to), _one(states)
     _check_target(to, replace)
+    if quarantine is not None:
+        _check_quarantine(Path(quarantine), to, states, replace)
     folder, policy_id = locate(str(policy), home)
     held = read_policy(folder)
     application = application or (str(policy) if Home(home).exists and _alias(policy, home) else policy_id)
@@ -241,6 +243,17 @@ def _check_target(to: Path, replace: bool) -> None:
             f"{to} exists already", "It may be the log of what somebody did.", "Give another name, or say --replace.",
             field="to",
         )  # fmt: skip
+
+
+def _check_quarantine(file: Path, to: Path, states: Any, replace: bool) -> None:
+    """Rows set aside never take the place of anything else."""
+    taken = [to] if not isinstance(states, str | Path) else [to, Path(states)]
+    if file.resolve() in [path.resolve() for path in taken]:
+        raise ConfigError(
+            f"{file} cannot hold the rows set aside: it is the states or the decisions", field="quarantine"
+        )
+    if file.exists() and not replace:
+        raise StoreError(f"{file} exists already", hint="Give another name, or say --replace.", field="quarantine")
 
 
 def _alias(policy: str | Path, home: str | Path) -> bool:

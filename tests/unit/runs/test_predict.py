@@ -364,3 +364,15 @@ def test_moments() -> None:
     """now, none, seconds, text."""
     assert moment("none") is None and moment("12.5") == 12.5
     assert moment("1970-01-01T00:01:00Z") == 60.0 and (moment("now") or 0) > 1e9
+
+
+def test_rows_set_aside_take_the_place_of_nothing(run: Path, tmp_path: Path) -> None:
+    """Neither of the states, nor of the decisions, nor of a file that is there."""
+    states = write(tmp_path / "s.jsonl", some(3))
+    (tmp_path / "old.jsonl").write_text("mine")
+    for name in ("s.jsonl", "o.jsonl", "../" + tmp_path.name + "/o.jsonl"):
+        with pytest.raises(ConfigError, match="cannot hold"):
+            predict(states, policy=run, to=tmp_path / "o.jsonl", home=tmp_path / "h", quarantine=tmp_path / name)
+    with pytest.raises(StoreError, match="exists already"):
+        predict(states, policy=run, to=tmp_path / "o.jsonl", home=tmp_path / "h", quarantine=tmp_path / "old.jsonl")
+    assert (tmp_path / "old.jsonl").read_text() == "mine" and len(read(states)) == 3
