@@ -39,6 +39,7 @@ def running(master: str = MASTER) -> Iterator[Any]:
     """
     context = _pyspark()
     with ExitStack() as stack:
+        stack.enter_context(_quiet())
         if context._active_spark_context is None:
             stack.enter_context(_context(master))
         from pyspark.sql import SparkSession
@@ -63,6 +64,19 @@ def _pyspark() -> Any:
             field="engine",
         ) from error
     return SparkContext
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What Spark has to say of a query reaches the caller as an error, and not as lines on standard error besides."""
+    from pyspark.logger import PySparkLogger
+
+    logger = PySparkLogger.getLogger("SQLQueryContextLogger")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 @contextmanager
