@@ -81,7 +81,7 @@ class IQL(GradientSettings):
 
 
 def losses(
-    xp: Any, q: Any, better: Any, v: Any, ahead: Any, likelihood: Any, batch: Batch, settings: IQL, still: Any
+    xp: Any, q: Any, better: Any, v: Any, ahead: Any, likelihood: Any, batch: Batch, *, settings: IQL, still: Any
 ) -> tuple[Any, Any, Any]:
     """(of V, of Q, of π), from numbers of the logged actions.
 
@@ -107,7 +107,7 @@ def _update(learner: IQL) -> Update:
         v, ahead = forward(xp, net["v"], batch.x)[0, :, 0], forward(xp, net["v"], batch.next_x)[0, :, 0]
         scores = forward(xp, net["actor"], batch.x)[0]
         likelihood = bellman.taken(xp, bellman.log_softmax(xp, scores, batch.allowed), batch.action)
-        value, critic, actor = losses(xp, q, better, v, ahead, likelihood, batch, learner, still)
+        value, critic, actor = losses(xp, q, better, v, ahead, likelihood, batch, settings=learner, still=still)
         return value + critic + actor, {"value": value, "critic": critic, "actor": actor, "q": q.mean()}
 
     return either(stepping(learner, objective), iql_continuous.update(learner, losses))

@@ -33,7 +33,7 @@ def update(settings: Any, losses: Callable[..., tuple[Any, Any, Any]]) -> c.Upda
         better = c.critics(xp, lagged["q"], batch.x, y).min(0)
         v, ahead = forward(xp, net["v"], batch.x)[0, :, 0], forward(xp, still(net["v"]), batch.next_x)[0, :, 0]
         likelihood = c.likelihood(xp, *c.moments(xp, net["actor"], batch.x, y.shape[-1]), y)
-        value, critic, actor = losses(xp, q, better, v, ahead, likelihood, batch, settings, still)
+        value, critic, actor = losses(xp, q, better, v, ahead, likelihood, batch, settings=settings, still=still)
         return value + critic + actor, {"value": value, "critic": critic, "actor": actor, "q": q.mean()}
 
     return c.stepping(settings, objective)

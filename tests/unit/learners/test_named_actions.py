@@ -170,8 +170,9 @@ def test_implicit_q_learning_by_hand() -> None:
     batch = Batch(None, np.array([0, 0]), np.array([1.0, 0.0]), np.array([0.9, 0.0]), None, None, np.ones(2))
     q, better, v = np.array([[2.8, 1.0], [1.8, 0.0]]), np.array([3.0, 0.0]), np.array([1.0, 1.0])
     found = iql_losses(
-        np, q, better, v, np.array([2.0, 9.0]), np.log([0.5, 0.25]), batch, IQL(guidance=1.0), lambda a: a
-    )
+        np, q, better, v, np.array([2.0, 9.0]), np.log([0.5, 0.25]), batch,
+        settings=IQL(guidance=1.0), still=lambda a: a,
+    )  # fmt: skip
     actor = (100 * np.log(2) + np.exp(-3) * np.log(4)) / 2
     assert found == pytest.approx((1.7, (0.0 + 0.5) / 2 + (0.5 + 0.0) / 2, actor))
 
