@@ -151,6 +151,14 @@ class GradientLearner(Learner, Protocol):
         ...
 
 
+def by_epochs(learner: Any) -> bool:
+    """Whether a learner trains by minibatches of a log, so that its training can be watched, interrupted and resumed.
+
+    Online learners and those of their own actions (``told``) have functions of the same names, for other minibatches.
+    """
+    return isinstance(learner, GradientLearner) and not hasattr(learner, "resume") and not hasattr(learner, "told")
+
+
 class Learning(Protocol):
     """What an online learner knows after n decisions: arrays that change in place, and JSON."""
 

@@ -17,7 +17,7 @@ from understudy import __version__
 from understudy.core.curves import Curves, Point
 from understudy.core.errors import ConfigError, DataError
 from understudy.core.manifest import Manifest
-from understudy.core.protocols import GradientLearner, Policy
+from understudy.core.protocols import Policy, by_epochs
 from understudy.data.artifact import write_artifact
 from understudy.models.policy_file import save_policy
 from understudy.report.curves import write_curves_page
@@ -55,7 +55,8 @@ def asked(name: str, env: str, given: Mapping[str, Any], *, choose: str, seed: i
     world = {key.removeprefix(WORLD): value for key, value in given.items() if key.startswith(WORLD)}
     growth = {key: value for key, value in given.items() if key in grown}
     own = {key: value for key, value in given.items() if key not in growth and not key.startswith(WORLD)}
-    if not isinstance(learner(name, own), GradientLearner):
+    made = learner(name, own)
+    if not by_epochs(made) and not hasattr(made, "told"):
         raise ConfigError(
             f"{name} learns from a log, not in a world", hint="For example dqn, sac, td3, ppo.", field="learner"
         )

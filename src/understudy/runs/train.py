@@ -16,7 +16,7 @@ from understudy import __version__
 from understudy.core.errors import ConfigError, StoreError
 from understudy.core.hashing import canonical
 from understudy.core.manifest import Manifest, Parent
-from understudy.core.protocols import GradientLearner, Progress, Trained, quiet
+from understudy.core.protocols import Progress, Trained, by_epochs, quiet
 from understudy.core.steps import Steps, Transitions
 from understudy.data.artifact import read_manifest, verify_artifact, write_artifact
 from understudy.data.dataset import MemoryDataset, ParquetDataset, decision_hashes
@@ -164,7 +164,7 @@ def _by_epochs(
     chosen: Any, data: Watched, held: Any, folder: Path, show: Show, *, progress: Progress, watch: Watch, **where: Any
 ) -> Any:
     """The chosen epoch's policy, the decisions it was fitted to, and those that chose it, which flatter it too."""
-    if not isinstance(chosen, GradientLearner):
+    if not by_epochs(chosen):
         raise ConfigError(f"{type(chosen).__name__} learns in one go: it has no epochs", field="epochs")
     fitted, judged = decision_hashes(data.data), decision_hashes(held)
     shared = np.intersect1d(fitted, judged)

@@ -11,7 +11,7 @@ import numpy as np
 from understudy.core.errors import ConfigError, DataError
 from understudy.core.hashing import content_id
 from understudy.core.problem import ActionSpace, Feature, Problem
-from understudy.core.protocols import GradientLearner, JoinRules, Learner, Policy
+from understudy.core.protocols import JoinRules, Learner, Policy, by_epochs
 from understudy.core.registry import find
 from understudy.core.steps import Steps, Transitions, bandit_steps
 from understudy.ops.explore import draw, uniform
@@ -145,7 +145,7 @@ def check_learner(learner: str | Learner, *, n: int = 400) -> None:
             _check_fit(made, log)
         flat = logs[0].steps.with_(reward=np.full(logs[0].n_steps, 1.0))
         check_policy(made.fit(LoggedSteps(logs[0].problem, flat), seed=7), logs[0].problem)
-        if isinstance(made, GradientLearner):
+        if by_epochs(made):
             check_gradient(made, chain_log(40, 2, masked=True, skip=0) if logs is named else boxed[0])
 
 
