@@ -54,7 +54,9 @@ def conform(service: Running, path: str, mode: GenerationMode, examples: int) ->
                          suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def holds(case: schemathesis.Case) -> None:
-        case.call_and_validate(checks=CHECKS)
+        reply = case.call()
+        large = [negative_data_rejection] if reply.status_code == 413 else []  # a refusal that this check does not know
+        case.validate_response(reply, checks=CHECKS, excluded_checks=large)
 
     holds()
 

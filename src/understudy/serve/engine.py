@@ -67,6 +67,8 @@ class Engine:
         if coder.sequential or request.t:
             coder.check_place(request.episode_id, request.t, request.unit_id)
         own = None if request.baseline is None else coder.action(request.baseline, "baseline")
+        if request.propensity is not None:
+            _check_propensity(request.propensity)  # also where nobody will read it: it says that the caller errs
         id = request.decision_id or new_id(now)
         u = uniform(self.application, id)
         if mode != "apprentice" and mode != "logging":
@@ -194,10 +196,13 @@ def _callers(request: DecideRequest, own: int | None, allowed: np.ndarray | None
     return _own(own, request.propensity, k)
 
 
+def _check_propensity(propensity: float) -> None:
+    if not SMALLEST <= propensity <= 1:
+        raise DataError(f"propensity={propensity:g} is not in (0, 1]", field="propensity")
+
+
 def _own(own: int, propensity: float | None, k: int) -> Choice:
     """The caller's choice is certain once it has made it; unless it says with what probability it did."""
-    if propensity is not None and not SMALLEST <= propensity <= 1:
-        raise DataError(f"propensity={propensity:g} is not in (0, 1]", field="propensity")
     if propensity is not None and propensity < 1:
         return None, own, propensity  # how the rest was shared is not known
     p = [0.0] * k
