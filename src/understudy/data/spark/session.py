@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,10 @@ def _pyspark() -> Any:
     try:
         with warnings.catch_warnings():  # its advice on versions of pandas, which we do not use with it
             warnings.simplefilter("ignore", FutureWarning)
-            import pyspark.sql
             from pyspark import SparkContext
-        assert pyspark.sql
+
+            with suppress(ImportError):  # a DataFrame imports it sooner or later
+                import pyspark.testing.utils  # noqa: F401
     except ImportError as error:
         raise ConfigError(
             "engine spark needs the package 'pyspark', which is not installed",
@@ -158,5 +159,8 @@ def _reason(error: Exception, said: Path) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a message; Java's go on for pages."""
+    """The first line of a message; Java's go on for pages, and where it failed to translate them, they come last."""
+    thrown = getattr(error, "java_exception", None)
+    if thrown is not None:
+        return thrown.toString().splitlines()[0]
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

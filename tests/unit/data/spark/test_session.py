@@ -14,7 +14,7 @@ import pytest
 from tests.spark import QUICK, need_java
 
 from understudy.core.errors import ConfigError
-from understudy.data.engine import opened
+from understudy.data.engine import reaching
 from understudy.data.spark.session import running, settings
 
 PROBLEM = """
@@ -82,13 +82,13 @@ def test_a_session_in_a_session_shares_its_context(spark: Any):
 def test_java_is_asked_for(tmp_path: Path):
     """None, or one that is too old: the same error, and what to install."""
     said = understudy(tmp_path, "--engine", "spark", JAVA_HOME=str(tmp_path / "none"))
-    assert said.returncode == 1 and "needs Java 17 or newer" in said.stderr and "openjdk-17-jre-headless" in said.stderr
+    assert said.returncode == 2 and "needs Java 17 or newer" in said.stderr and "openjdk-17-jre-headless" in said.stderr
     old = tmp_path / "old" / "bin" / "java"
     old.parent.mkdir(parents=True)
     old.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\"' >&2\n")
     old.chmod(0o755)
     said = understudy(tmp_path, "--engine", "spark", "--json", JAVA_HOME=str(tmp_path / "old"))
-    assert said.returncode == 1 and "java is 11" in said.stdout + said.stderr
+    assert said.returncode == 2 and "java is 11" in said.stdout + said.stderr
 
 
 def test_a_java_that_breaks_says_why(tmp_path: Path):
@@ -114,9 +114,9 @@ def test_pyspark_is_asked_for(monkeypatch: pytest.MonkeyPatch):
     assert told.value.hint.startswith('pip install "understudy[spark]"')
 
 
-def test_an_engine_has_a_name(tmp_path: Path):
+def test_an_engine_has_a_name():
     """A close one is suggested."""
-    with pytest.raises(ConfigError, match="spark"), opened("sparc", "local[2]", tmp_path):
+    with pytest.raises(ConfigError, match="unknown engine 'sparc'"), reaching("sparc", "local[2]"):
         pass
 
 
