@@ -171,7 +171,7 @@ def test_implicit_q_learning_by_hand() -> None:
     q, better, v = np.array([[2.8, 1.0], [1.8, 0.0]]), np.array([3.0, 0.0]), np.array([1.0, 1.0])
     found = iql_losses(
         np, q, better, v, np.array([2.0, 9.0]), np.log([0.5, 0.25]), batch,
-        settings=IQL(guidance=1.0), still=lambda a: a,
+        settings=IQL(guidance=1.0, beta=3.0), still=lambda a: a,
     )  # fmt: skip
     actor = (100 * np.log(2) + np.exp(-3) * np.log(4)) / 2
     assert found == pytest.approx((1.7, (0.0 + 0.5) / 2 + (0.5 + 0.0) / 2, actor))
