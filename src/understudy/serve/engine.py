@@ -66,9 +66,7 @@ class Engine:
         allowed = None if request.allowed is None else coder.allowed(request.allowed)
         if coder.sequential or request.t:
             coder.check_place(request.episode_id, request.t, request.unit_id)
-        own = None if request.baseline is None else coder.action(request.baseline, "baseline")
-        if request.propensity is not None:
-            _check_propensity(request.propensity)  # also where nobody will read it: it says that the caller errs
+        own = _baseline(request, coder)
         id = request.decision_id or new_id(now)
         u = uniform(self.application, id)
         if mode != "apprentice" and mode != "logging":
@@ -196,9 +194,11 @@ def _callers(request: DecideRequest, own: int | None, allowed: np.ndarray | None
     return _own(own, request.propensity, k)
 
 
-def _check_propensity(propensity: float) -> None:
-    if not SMALLEST <= propensity <= 1:
-        raise DataError(f"propensity={propensity:g} is not in (0, 1]", field="propensity")
+def _baseline(request: DecideRequest, coder: Coder) -> int | None:
+    """The place of the caller's own action. A propensity that is none is refused also where nobody will read it."""
+    if request.propensity is not None and not SMALLEST <= request.propensity <= 1:
+        raise DataError(f"propensity={request.propensity:g} is not in (0, 1]", field="propensity")
+    return None if request.baseline is None else coder.action(request.baseline, "baseline")
 
 
 def _own(own: int, propensity: float | None, k: int) -> Choice:
