@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Any
 
 import pytest
 
@@ -37,16 +35,3 @@ def need_java() -> None:
 
 
 _SILENT = {"DEBIAN_FRONTEND": "noninteractive"}
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
-    """A session on a context that all of a module's tests share: what asks for engine spark in this process uses it."""
-    need_java()
-    from understudy.data.spark.session import running
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in QUICK.items():
-            patch.setenv(name, value)
-        with running("local[2]") as session:
-            yield session
