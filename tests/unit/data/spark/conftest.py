@@ -11,7 +11,7 @@ from tests.spark import QUICK, need_java
 
 @pytest.fixture(scope="package")
 def spark() -> Iterator[Any]:
-    """A session on a context that all tests of this folder share: what asks for engine spark in this process uses it."""
+    """A session on a context that all tests of this folder share: what asks for engine spark here uses it."""
     need_java()
     from understudy.data.spark.session import running
 
