@@ -119,8 +119,11 @@ def sure(policy, x: np.ndarray, allowed: np.ndarray | None) -> np.ndarray:
     return (inside[:, :, -1] - inside[:, :, -2] > 2e-6 * (1 + np.abs(inside[:, :, -1]))).all(0)
 
 
-def check(policy: Discrete, rows: int = ROWS) -> None:
-    """Probabilities to 2e-6, and the same action wherever u is further than that from an edge of the CDF."""
+def check(policy: Discrete, rows: int = ROWS, judged: float = 0.9) -> None:
+    """Probabilities to 2e-6, and the same action wherever u is further than that from an edge of the CDF.
+
+    ``judged``: least share of the rows that can be; a sigmoid of huge numbers is 1 for several actions, a tie.
+    """
     raw, x, u = to_onnx(policy, PROBLEM, "it"), contexts()[:rows], np.random.default_rng(10).random(rows)
     for allowed in (None, masks()[:rows]):
         p = policy.probs(x, allowed)
@@ -128,7 +131,7 @@ def check(policy: Discrete, rows: int = ROWS) -> None:
         one_best = sure(policy, x, allowed)
         np.testing.assert_allclose(every[one_best], p[one_best], rtol=2e-6, atol=2e-6)
         clear = one_best & (np.abs(p.cumsum(1) - u[:, None]).min(1) > 4e-6)
-        assert clear.mean() > 0.7  # the most rows lost: sigmoids of huge numbers, all 1
+        assert clear.mean() > judged
         np.testing.assert_array_equal(action[clear], explore.draw(p, u)[clear])
         np.testing.assert_array_equal(propensity, every[np.arange(rows), action])
         assert allowed is None or allowed[np.arange(rows), action].all()
@@ -138,7 +141,8 @@ def check(policy: Discrete, rows: int = ROWS) -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_q_networks_of_every_head_under_every_rule(head: str, rule: str, amount: float) -> None:
     """Three networks side by side, floored: what the sequential learners make."""
-    check(floored(Explore(q_network(head, 3), rule, amount), K, 0.02))
+    judged = 0.7 if head == "categorical" else 0.9  # saturated softmaxes: several actions have the same mean
+    check(floored(Explore(q_network(head, 3), rule, amount), K, 0.02), judged=judged)
 
 
 WHOLE = tuple(
@@ -197,14 +201,14 @@ def test_linear_models_under_every_rule(rule: str, amount: float) -> None:
     tame = FeatureMap(tuple(c for c in COLUMNS if c.kind != "number"), quadratic=True)
     check(Explore(linear(), rule, amount))
     check(Explore(linear(tame), rule, amount))
-    check(Explore(LogisticModel(linear(), -1.0, 1.0), rule, amount))
+    check(Explore(LogisticModel(linear(), -1.0, 1.0), rule, amount), judged=0.7)
 
 
 def test_ensembles_vote() -> None:
     """Linear ensembles and bags, by votes and by their mean."""
     bag = Bag((linear(), LogisticModel(linear(), 0.0, 1.0), q_network("plain")))
     for model in (ensemble(), bag):
-        check(Explore(model, "votes", 0.1))
+        check(Explore(model, "votes", 0.1), judged=0.7)
         check(Explore(model, "epsilon_greedy", 0.1))
 
 
