@@ -90,5 +90,5 @@ def test_a_log_of_episodes_becomes_a_policy(tmp_path: Path) -> None:
     errors = [o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]
     lines = [line for part in errors for line in part.splitlines()]
     assert sum(line.startswith("epoch ") for line in lines) == 10
-    others = [line for line in lines if not line.startswith("epoch ")]
+    others = [line for line in lines if line and not line.startswith("epoch ")]
     assert len(others) == 3 and others[0].startswith("DataError: 'bcq' was trained on"), others

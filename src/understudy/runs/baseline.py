@@ -115,15 +115,6 @@ def episode_lines(summary: EpisodeSummary, discount: float) -> list[str]:
     ]
 
 
-def timeline_lines(counts: Mapping[str, int]) -> list[str]:
-    """What became of every row, in sums that can be checked."""
-    names = ("steps", "closing", "beyond", "outside", "too_long", "null_states", "repeated", "quarantined")
-    parts = [f"{counts[name]} {name.replace('_', ' ')}" for name in names if counts.get(name)]
-    shuffled = counts.get("shuffled", 0)
-    order = [f"{shuffled} rows stood before one that came earlier; they were sorted"] if shuffled else []
-    return [f"{counts['rows']} rows = {' + '.join(parts)}", *order]
-
-
 def _figures(steps: Steps, data: LoggedDataset) -> dict[str, np.ndarray]:
     """What one batch says of each of its episodes; ``sum_…`` are sums over the batch."""
     space, starts = data.problem.actions, steps.starts

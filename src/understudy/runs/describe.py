@@ -19,7 +19,7 @@ from understudy.ope.audit import Known, audit
 from understudy.ope.diagnostics import diagnose
 from understudy.ope.summary import summarize
 from understudy.runs.assess import aligned
-from understudy.runs.baseline import episode_lines, summarize_episodes, timeline_lines
+from understudy.runs.baseline import episode_lines, summarize_episodes
 from understudy.runs.bring import joined_lines
 from understudy.runs.home import Home
 from understudy.runs.train import open_policy
@@ -72,6 +72,8 @@ def summary_lines(summary: LogSummary) -> list[str]:
 def count_lines(manifest: Manifest) -> list[str]:
     """What the join counted, or the timeline."""
     if "rows" in manifest.counts:
+        from understudy.runs.sequences import timeline_lines  # which loads the engines of the timeline
+
         return timeline_lines(manifest.counts)
     return joined_lines(manifest.counts) if "steps" in manifest.counts else []
 

@@ -103,7 +103,7 @@ def test_an_experiment_keeps_its_settings(url: str) -> None:
     assert entered(url, size=5).experiment("e").settings == {"size": 5}
     with pytest.raises(StoreError, match=r"other settings: size\n"):
         entered(url, size=6)
-    with pytest.raises(StoreError, match=r"other settings: client\.batch, seed, size$"):
+    with pytest.raises(StoreError, match=r"other settings: client\.batch, seed, size\n"):
         entered(url, client={"batch": 5}, seed=0)
 
 
