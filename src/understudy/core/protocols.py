@@ -63,8 +63,8 @@ class LoggedDataset(Protocol):
         """All steps in order, in batches that never cut an episode."""
         ...
 
-    def sample(self, size: int, rng: np.random.Generator, n: int = 1) -> Transitions:
-        """``size`` transitions over ``n`` steps each, drawn uniformly with replacement."""
+    def sample(self, size: int, rng: np.random.Generator, n: int = 1, discount: float | None = None) -> Transitions:
+        """``size`` transitions over ``n`` steps each, drawn uniformly with replacement. γ is the problem's if None."""
         ...
 
 

@@ -80,9 +80,10 @@ class MemoryDataset:
         """All steps in order, in batches of whole episodes of at most ``max_steps`` (or one longer episode)."""
         yield from cut(self.steps, max_steps)
 
-    def sample(self, size: int, rng: np.random.Generator, n: int = 1) -> Transitions:
+    def sample(self, size: int, rng: np.random.Generator, n: int = 1, discount: float | None = None) -> Transitions:
         """``size`` transitions drawn uniformly with replacement; a bandit's discount is 0."""
-        return transitions(self.steps, rng.integers(0, self.steps.n, size), self.problem.discount, n)
+        gamma = self.problem.discount if discount is None else discount
+        return transitions(self.steps, rng.integers(0, self.steps.n, size), gamma, n)
 
     def where(self, keep: np.ndarray) -> MemoryDataset:
         """The episodes marked in ``keep`` bool[m]."""
@@ -176,14 +177,15 @@ class ParquetDataset:
             if part.n:
                 yield from cut(part, max_steps)
 
-    def sample(self, size: int, rng: np.random.Generator, n: int = 1) -> Transitions:
+    def sample(self, size: int, rng: np.random.Generator, n: int = 1, discount: float | None = None) -> Transitions:
         """``size`` transitions drawn uniformly with replacement: from memory where the slice is small, else from disk.
 
         The first call reads the slice once. The same rows are drawn either way.
         """
         if self.n_steps * (len(self.problem.features) + self.problem.actions.k + 8) <= HELD:
-            return self._loaded.sample(size, rng, n)
-        return self._rows.transitions(rng.integers(0, self.n_steps, size), self.problem.discount, n)
+            return self._loaded.sample(size, rng, n, discount)
+        gamma = self.problem.discount if discount is None else discount
+        return self._rows.transitions(rng.integers(0, self.n_steps, size), gamma, n)
 
     @cached_property
     def _rows(self) -> RowFile:

@@ -82,7 +82,7 @@ def losses(xp: Any, q: Any, scores: Any, ahead: Any, batch: Batch, settings: AWA
 
     ``still`` keeps the slope of one loss from the other's network.
     """
-    y = settings.scale * batch.reward + settings.guidance * batch.discount * ahead
+    y = settings.scale * batch.reward + batch.discount * ahead
     error = bellman.LOSSES[settings.loss](xp, bellman.taken(xp, q, batch.action) - y)
     least = still(q).min(0)
     value = bellman.expected(xp, bellman.softmax(xp, still(scores), batch.allowed), least)

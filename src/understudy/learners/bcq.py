@@ -123,6 +123,11 @@ class Imitating:
         return self.learner.n
 
     @property
+    def guidance(self) -> float:
+        """Factor on the discount while learning."""
+        return self.learner.guidance
+
+    @property
     def scale(self) -> float:
         """Factor on rewards while learning."""
         return self.learner.scale
@@ -153,7 +158,7 @@ class Imitating:
 def loss(xp: Any, q: Any, following: Any, lagged: Any, batch: Batch, allowed: Any, settings: BCQ) -> Any:
     """The mean of ℓ(Q(x, a) − y), from values f[b, k]: online at x and x′, lagged at x′; ``allowed`` at x′."""
     ahead = bellman.best(xp, following, lagged, allowed, settings.soften)
-    y = settings.scale * batch.reward + settings.guidance * batch.discount * ahead
+    y = settings.scale * batch.reward + batch.discount * ahead
     return (batch.weight * bellman.LOSSES[settings.loss](xp, bellman.taken(xp, q, batch.action) - y)).mean()
 
 

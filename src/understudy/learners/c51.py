@@ -108,7 +108,7 @@ def loss(xp: Any, scores: Any, following: Any, lagged: Any, z: Any, batch: Batch
         wide = None if allowed is None else allowed[:, None, :]
         mixed = bellman.average(xp, xp.swapaxes(p, 1, 2), wide)
         p_best = (1 - settings.soften) * p_best + settings.soften * mixed
-    y = settings.scale * batch.reward[:, None] + settings.guidance * batch.discount[:, None] * z
+    y = settings.scale * batch.reward[:, None] + batch.discount[:, None] * z
     target = projected(xp, p_best, y, z)
     own = xp.take_along_axis(scores, batch.action[:, None, None], 1)[:, 0]
     return -(batch.weight * (target * bellman.log_softmax(xp, own)).sum(-1)).mean()

@@ -169,7 +169,7 @@ def kept(settings: Any) -> float:
 
 def target(settings: GradientSettings, batch: Batch, ahead: Any) -> Any:
     """y = R + γ^h·(1 − terminated)·V(x′), f[b]."""
-    return settings.scale * batch.reward + settings.guidance * batch.discount * ahead
+    return settings.scale * batch.reward + batch.discount * ahead
 
 
 def error(xp: Any, batch: Batch, q: Any, y: Any, loss: Any = bellman.squared) -> Any:

@@ -81,7 +81,7 @@ class CQL(GradientSettings):
 def loss(xp: Any, q: Any, following: Any, lagged: Any, batch: Batch, settings: CQL) -> tuple[Any, Any]:
     """(the whole loss, its conservative part before α), from values f[b, k]: online at x and x′, lagged at x′."""
     ahead = bellman.best(xp, following, lagged, batch.next_allowed, settings.soften)
-    y = settings.scale * batch.reward + settings.guidance * batch.discount * ahead
+    y = settings.scale * batch.reward + batch.discount * ahead
     error = bellman.LOSSES[settings.loss](xp, bellman.taken(xp, q, batch.action) - y)
     gap = -bellman.taken(xp, bellman.log_softmax(xp, q, batch.allowed), batch.action)
     return (batch.weight * (error + settings.alpha * gap)).mean(), gap.mean()

@@ -87,7 +87,7 @@ def critic_loss(xp: Any, q: Any, following: Any, lagged: Any, batch: Batch, sett
     ahead = bellman.expected(xp, bellman.softmax(xp, following, batch.next_allowed), least)
     if settings.soften:
         ahead = (1 - settings.soften) * ahead + settings.soften * bellman.average(xp, least, batch.next_allowed)
-    y = settings.scale * batch.reward + settings.guidance * batch.discount * ahead
+    y = settings.scale * batch.reward + batch.discount * ahead
     return (batch.weight * bellman.LOSSES[settings.loss](xp, bellman.taken(xp, q, batch.action) - y)).mean(-1).sum()
 
 

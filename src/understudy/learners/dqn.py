@@ -86,7 +86,7 @@ class DQN(GradientSettings):
 def loss(xp: Any, q: Any, following: Any, lagged: Any, batch: Batch, settings: Any, boost: Any = None) -> Any:
     """The mean of ℓ(Q(x, a) − y), from values of every action f[b, k]: online at x, online at x′, lagged at x′.
 
-    ``settings``: scale, guidance, target, soften and loss of a ``DQN``, or of another learner with these fields.
+    ``settings``: scale, target, soften and loss of a ``DQN``, or of another learner with these fields.
     ``boost`` f[k] is added to the reward of the action taken.
     """
     if settings.target == "sarsa":
@@ -95,7 +95,7 @@ def loss(xp: Any, q: Any, following: Any, lagged: Any, batch: Batch, settings: A
         chooser = following if settings.target == "double" else lagged
         ahead = bellman.best(xp, chooser, lagged, batch.next_allowed, settings.soften)
     reward = batch.reward if boost is None else batch.reward + boost[batch.action]
-    y = settings.scale * reward + settings.guidance * batch.discount * ahead
+    y = settings.scale * reward + batch.discount * ahead
     return (batch.weight * bellman.LOSSES[settings.loss](xp, bellman.taken(xp, q, batch.action) - y)).mean()
 
 

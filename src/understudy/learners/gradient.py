@@ -25,8 +25,9 @@ class GradientSettings:
     rate: first step size of Adam; it falls to 0 along half a cosine. decay: decoupled weight decay, per unit of rate.
     hidden: units of each hidden layer.
     lag: τ of the exponential moving average that is bootstrapped from.
-    guidance: factor on the discount while learning; below 1 it shortens the planning horizon, which regularises
-        (Jiang, Kulesza, Singh & Lewis 2015). The value itself is always meant with the problem's own discount.
+    guidance: g, factor on the discount γ while learning; below 1 it shortens the planning horizon, which regularises
+        (Jiang, Kulesza, Singh & Lewis 2015). What lies h ahead counts (gγ)^h: also where a transition spans several
+        steps or a stretch of time. The value itself is always meant with the problem's own discount.
     n: steps of a transition. scale: factor on rewards while learning.
     features: ``standard`` (standardise numbers) or ``identify`` (detect each feature's type).
     """
@@ -108,7 +109,8 @@ def epochs(
         raise ConfigError(f"a training goes on after a multiple of {CHUNK} updates; got {done}", field="done")
     learner = prepared(learner, data, seed)
     features = features or feature_map(learner, data)
-    replay = Replay(data, features, getattr(learner, "n", 1), limit=getattr(learner, "limit", None))
+    limit, guidance = getattr(learner, "limit", None), getattr(learner, "guidance", 1.0)
+    replay = Replay(data, features, getattr(learner, "n", 1), limit=limit, guidance=guidance)
     state = learner.init(data.problem, features, seed=seed) if start is None else start
     for number, end in enumerate(ends(learner.updates, count), 1):
         if end <= done:

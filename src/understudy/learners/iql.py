@@ -90,7 +90,7 @@ def losses(
     """
     advantage = better - v
     value = (batch.weight * bellman.expectile(xp, advantage, settings.expectile)).mean()
-    y = settings.scale * batch.reward + settings.guidance * batch.discount * still(ahead)
+    y = settings.scale * batch.reward + batch.discount * still(ahead)
     critic = (batch.weight * bellman.LOSSES[settings.loss](xp, q - y)).mean(-1).sum()
     weight = xp.exp(xp.minimum(settings.beta * still(advantage), np.log(settings.clip)))
     return value, critic, -(batch.weight * weight * likelihood).mean()

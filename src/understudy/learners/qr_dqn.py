@@ -76,7 +76,7 @@ def loss(xp: Any, theta: Any, following: Any, lagged: Any, batch: Batch, setting
         wide = None if allowed is None else allowed[:, None, :]
         mixed = bellman.average(xp, xp.swapaxes(lagged, 1, 2), wide)
         ahead = (1 - settings.soften) * ahead + settings.soften * mixed
-    y = settings.scale * batch.reward[:, None] + settings.guidance * batch.discount[:, None] * ahead
+    y = settings.scale * batch.reward[:, None] + batch.discount[:, None] * ahead
     own = xp.take_along_axis(theta, batch.action[:, None, None], 1)[:, 0]
     level = (np.arange(quantiles, dtype=np.float32) + 0.5) / quantiles
     error = y[:, None, :] - own[:, :, None]  # [b, i, j]

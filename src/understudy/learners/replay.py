@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     x: Any  # f32[b, d′]
     action: Any  # i32[b] or f32[b, q]
     reward: Any  # f32[b], over n steps
-    discount: Any  # f32[b] γ^h·(1 − terminated)
+    discount: Any  # f32[b] (gγ)^h·(1 − terminated), g the learner's guidance
     next_x: Any  # f32[b, d′]
     next_action: Any  # as action
     weight: Any  # f32[b]
@@ -42,16 +42,21 @@ class Replay:
     n: int = 1  # steps of a transition
     held: int = HELD
     limit: Limit | None = None  # a learner's own mask of what may follow
+    guidance: float = 1.0  # factor on γ: (gγ)^h over every span of time, rewards within n steps included
 
     def draw(self, rng: np.random.Generator, updates: int, batch: int) -> Batch:
         """``updates`` minibatches of ``batch`` transitions, uniformly with replacement."""
         size = updates * batch
         if self._table is None:
-            drawn = self._mapped(self.data.sample(size, rng, self.n))
+            drawn = self._mapped(self.data.sample(size, rng, self.n, self._discount))
         else:
             rows = rng.integers(0, self.data.n_steps, size)
             drawn = Batch(*(None if column is None else column[rows] for column in self._table))
         return Batch(*(None if c is None else c.reshape(updates, batch, *c.shape[1:]) for c in drawn))
+
+    @property
+    def _discount(self) -> float:
+        return self.guidance * self.data.problem.discount
 
     @cached_property
     def _table(self) -> Batch | None:
@@ -59,7 +64,7 @@ class Replay:
         if 2 * self.data.n_steps * max(self.features.width, 1) > self.held:
             return None
         steps = concat(list(self.data.scan()))
-        return self._mapped(transitions(steps, np.arange(steps.n), self.data.problem.discount, self.n))
+        return self._mapped(transitions(steps, np.arange(steps.n), self._discount, self.n))
 
     def _mapped(self, t: Transitions) -> Batch:
         x, following = self.features(t.context), self.features(t.next_context)

@@ -41,7 +41,7 @@ class Metric:
     def rules(self) -> JoinRules | None:
         return self.data.rules
 
-    def sample(self, size: int, rng: np.random.Generator, n: int = 1) -> Transitions:
+    def sample(self, size: int, rng: np.random.Generator, n: int = 1, discount: float | None = None) -> Transitions:
         """Refused: what is to be learned from is the problem's reward."""
         raise ConfigError(
             "an outcome in place of the reward is for evaluation", hint="Name it as the problem's reward."

@@ -157,10 +157,11 @@ def _off_policy(
 ) -> Iterator[Round]:
     """Some decisions, a chunk of updates from the newest of the log, and again."""
     problem, n, explores = stage.env.problem, getattr(learner, "n", 1), hasattr(learner, "explore")
+    discount = problem.discount * getattr(learner, "guidance", 1.0)
     total = CHUNK * max(1, round((growth.steps - first.n) * growth.updates_per_step / CHUNK))
     learner = prepared(dataclasses.replace(learner, updates=total), MemoryDataset(problem, first), seed)
     ring = Ring(growth.capacity, features, getattr(learner, "limit", None))
-    ring.add(first, settled(first, stage.w, n), problem.discount, n)
+    ring.add(first, settled(first, stage.w, n), discount, n)
     if not ring.n:
         raise ConfigError(
             f"{first.n} warm-up steps in {stage.w} worlds hold no transition over {n} steps", field="warmup_steps"
@@ -173,7 +174,7 @@ def _off_policy(
         if ticks > 0:
             acting = _exploring(policy, problem, growth, done) if explores else policy
             steps = stage.collect(acting, ticks, again=n)
-            ring.add(steps, settled(steps, stage.w, n), problem.discount, n)
+            ring.add(steps, settled(steps, stage.w, n), discount, n)
             done += ticks * stage.w
         state = run(
             state, learner.update, lambda rng, c: ring.draw(rng, c, learner.batch), steps=updates, done=updates - CHUNK,

@@ -43,10 +43,10 @@ class Watched:
         self.read = True
         return self.data.scan(max_steps)
 
-    def sample(self, size: int, rng: np.random.Generator, n: int = 1) -> Transitions:
+    def sample(self, size: int, rng: np.random.Generator, n: int = 1, discount: float | None = None) -> Transitions:
         """The dataset's own sample, noted."""
         self.read = True
-        return self.data.sample(size, rng, n)
+        return self.data.sample(size, rng, n, discount)
 
 
 def recipe(

@@ -76,9 +76,10 @@ class LoggedSteps:
         for start in range(0, self.steps.m, self.batch):
             yield self.steps.episodes((index >= start) & (index < start + self.batch))
 
-    def sample(self, size: int, rng: np.random.Generator, n: int = 1) -> Transitions:
+    def sample(self, size: int, rng: np.random.Generator, n: int = 1, discount: float | None = None) -> Transitions:
         """``size`` transitions with replacement."""
-        return transitions(self.steps, rng.integers(0, self.steps.n, size), self.problem.discount, n)
+        gamma = self.problem.discount if discount is None else discount
+        return transitions(self.steps, rng.integers(0, self.steps.n, size), gamma, n)
 
 
 def example_log(problem: Problem, n: int, seed: int, *, skip: int | None = None, masked: bool = False) -> LoggedSteps:

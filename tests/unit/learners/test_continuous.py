@@ -40,10 +40,10 @@ def test_targets_and_losses_of_sac_by_hand() -> None:
     assert sac.actor_loss(q, np.array([1.0, -1.0]), 0.5, batch()) == pytest.approx((0.5 - 2 - 0.5 - 3) / 2, abs=1e-12)
 
 
-def test_targets_take_scale_and_guidance() -> None:
-    """.1·r + .5·γ^h·V."""
+def test_targets_take_scale() -> None:
+    """.1·r + γ^h·V; guidance is in the minibatch's discount already."""
     settings = sac.SAC(scale=0.1, guidance=0.5)
-    np.testing.assert_allclose(c.target(settings, batch(), np.array([2.0, 2.0])), [0.1 + 0.9, 0.2], atol=1e-15)
+    np.testing.assert_allclose(c.target(settings, batch(), np.array([2.0, 2.0])), [0.1 + 1.8, 0.2], atol=1e-15)
 
 
 def test_losses_of_td3_and_td3_bc_by_hand() -> None:

@@ -99,8 +99,8 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(tmp_path: Path)
     """It stops, says between which updates, and names the checkpoint that is still good."""
 
     class Spoilt(MemoryDataset):
-        def sample(self, size: int, rng: np.random.Generator, n: int = 1):  # type: ignore[no-untyped-def]
-            drawn = super().sample(size, rng, n)
+        def sample(self, size: int, rng: np.random.Generator, n: int = 1, discount: float | None = None):  # type: ignore[no-untyped-def]
+            drawn = super().sample(size, rng, n, discount)
             self.steps.reward[:] = np.inf if self.drawn else self.steps.reward
             object.__setattr__(self, "drawn", True)
             return drawn
