@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -32,7 +32,7 @@ class C51(GradientSettings):
     ``GradientSettings``:
 
         atoms: how many z. low, high: least and largest z, in units of reward; both None is what the problem allows:
-            the reward range times Σ_t γ^t over the horizon.
+            the reward range times Σ_t (gγ)^{th} over the horizon, g the guidance; h is 1, or the log's smallest span.
         soften: ε. explore: share of uniform exploration in the policy made.
 
     Source: Bellemare, Dabney & Munos 2017, algorithm 1. Deviations: double Q-learning's a*; the lagged network acts.
@@ -57,17 +57,34 @@ class C51(GradientSettings):
         """The policy of a log. Equal data and seed give equal policies on the same machine."""
         return fit(self, data, seed=seed, progress=progress)  # type: ignore[return-value]
 
+    def prepared(self, data: LoggedDataset, seed: int) -> C51:
+        """This learner with a support that holds every return of the log's spans of time; as it is where it has none.
+
+        Raises: ConfigError where no support can: steps that take no time, in episodes without end.
+        """
+        shortest = None if self.low is not None else _shortest(data)
+        if shortest is None:
+            return self
+        low, high = self.support(data.problem, shortest)
+        return replace(self, low=low, high=high)
+
     def init(self, problem: Problem, features: FeatureMap, *, seed: int) -> Training:
         """The training before the first update; what it leaves as it is are the values z."""
         outputs = width("categorical", discrete(problem, "c51"), self.atoms)
         z = self.scale * np.linspace(*self.support(problem), self.atoms)
         return begin(self, layers((features.width, *self.hidden, outputs), 1, [seed, 1]), jax().numpy.array(z))
 
-    def support(self, problem: Problem) -> tuple[float, float]:
-        """The least and the largest z, in units of reward."""
+    def support(self, problem: Problem, span: float = 1.0) -> tuple[float, float]:
+        """The least and the largest z, in units of reward, where a step takes no less than ``span``."""
         if self.low is not None and self.high is not None:
             return self.low, self.high
-        factor, horizon = self.guidance * problem.discount, problem.horizon
+        factor, horizon = (self.guidance * problem.discount) ** span, problem.horizon
+        if factor >= 1 and horizon is None:
+            raise ConfigError(
+                "the log has steps that take no time and the problem has no horizon, so returns have no bound",
+                "Returns beyond the support would be cut off at its ends.",
+                "Give low and high, the least and the largest return there can be.", field="low",
+            )  # fmt: skip
         if factor < 1:
             total = (1 - factor ** (horizon or np.inf)) / (1 - factor)
         else:
@@ -87,6 +104,16 @@ class C51(GradientSettings):
             features, plain(state.lagged), k, "categorical", self.atoms, float(z[0]), float(z[-1]), 1 / self.scale
         )
         return floored(Explore(network), k, self.explore)
+
+
+def _shortest(data: LoggedDataset) -> float | None:
+    """The least time from one step to the next; None where the log does not say, and steps count as 1 each."""
+    least = np.inf
+    for steps in data.scan():
+        if steps.span is None:
+            return None
+        least = min(least, float(steps.span[~steps.terminated].min(initial=np.inf)))
+    return least if np.isfinite(least) else None
 
 
 def projected(xp: Any, probs: Any, y: Any, z: Any) -> Any:

@@ -3,19 +3,20 @@
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from understudy.core.errors import ConfigError, DataError
 from understudy.core.problem import ActionSpace
 from understudy.core.registry import find
-from understudy.core.steps import bandit_steps
+from understudy.core.steps import Steps, bandit_steps
 from understudy.learners.bcq import BCQ
 from understudy.learners.c51 import C51, projected
 from understudy.learners.cql import CQL
 from understudy.learners.discrete import networks_of
 from understudy.learners.dqn import DQN
-from understudy.learners.gradient import fit
+from understudy.learners.gradient import fit, prepared
 from understudy.learners.iql import IQL
 from understudy.learners.iql import losses as iql_losses
 from understudy.learners.parametric_dqn import ParametricDQN
@@ -156,6 +157,34 @@ def test_the_support_is_what_the_problem_allows() -> None:
     assert C51(guidance=0.5).support(PLAIN) == (0.0, 1.0), "a bandit's return is a reward"
     with pytest.raises(ConfigError, match="low"):
         C51(low=0.0)
+
+
+def test_the_support_counts_time_where_the_log_has_spans() -> None:
+    """γ = .9, no horizon: steps of ½ make 1/(1 − √.9), what ends an episode does not count; without time no bound."""
+    endless = msgspec.structs.replace(CHAIN, horizon=None)
+    log = chain_log(20, 1)
+    span = np.where(log.steps.terminated, 0.0, np.where(np.arange(log.steps.n) % 3, 2.0, 0.5))
+    total = 1 / (1 - 0.9**0.5)
+    made = prepared(C51(guidance=1.0), LoggedSteps(endless, log.steps.with_(span=span)), 0)
+    assert made.support(endless) == pytest.approx((-total, 4 * total))
+    assert prepared(C51(), LoggedSteps(endless, log.steps), 0) == C51(), "steps count as 1 each"
+    with pytest.raises(ConfigError, match="no time"):
+        prepared(C51(), LoggedSteps(endless, log.steps.with_(span=0 * span)), 0)
+    told = C51(low=0.0, high=2.0)
+    assert prepared(told, LoggedSteps(endless, log.steps.with_(span=0 * span)), 0) == told
+
+
+def test_values_beyond_a_support_of_single_steps_are_learned() -> None:
+    """One place, reward 1 for ever, spans of ½ at γ = .9: 1/(1 − √.9) = 19.5, where 1/(1 − .9) = 10 would cut."""
+    endless = msgspec.structs.replace(CHAIN, horizon=None, discount=0.9, reward_range=(0.0, 1.0))
+    n = 64
+    steps = Steps(
+        starts=np.array([0, n]), unit=np.zeros(1, np.uint64), time=np.arange(n), context=np.zeros((n, 2), np.float32),
+        action=np.arange(n, dtype=np.int32) % 3, reward=np.ones(n), terminated=np.zeros(n, bool),
+        truncated=np.arange(n) == n - 1, final_context=np.zeros((1, 2), np.float32), span=np.full(n, 0.5),
+    )  # fmt: skip
+    policy = C51(**(QUICK | {"updates": 3000, "lag": 0.2}), guidance=1.0).fit(LoggedSteps(endless, steps), seed=0)
+    assert policy.model.values(PLACES[:1])[0] == pytest.approx(1 / (1 - 0.9**0.5), rel=0.1)
 
 
 def test_quantile_regression_by_hand() -> None:
