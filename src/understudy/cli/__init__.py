@@ -15,8 +15,10 @@ from understudy.cli import (  # noqa: F401 - each module adds its verbs to the a
     scoring,
     sequences,
     service,
+    sweeps,
 )
 from understudy.cli.app import app
+from understudy.cli.errand import placed
 from understudy.cli.output import fail
 from understudy.core.errors import ConfigError, StoreError, UnderstudyError
 
@@ -52,8 +54,15 @@ VERBS = [
     "replay",
     "drive",
     "learn",
+    "init",
+    "sweep",
+    "run",
+    "logs",
+    "cancel",
 ]
 app.registered_commands.sort(key=lambda command: VERBS.index(getattr(command.callback, "__name__", "")))
+for _command in app.registered_commands:
+    _command.callback = placed(_command.callback)  # pyright: ignore[reportArgumentType]
 
 
 def main(argv: list[str] | None = None) -> int:

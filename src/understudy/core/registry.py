@@ -23,16 +23,19 @@ TABLES: Mapping[str, str] = {
     "models": "understudy.models:MODELS",
     "classifiers": "understudy.models:CLASSIFIERS",
     "states": "understudy.models:STATES",
+    "families": "understudy.models.families:FAMILIES",
     "importers": "understudy.data.importers:IMPORTERS",
     "tables": "understudy.data.importers:TABLES",
+    "executors": "understudy.runs.executors:EXECUTORS",
     "audits": "understudy.ope.audit:AUDITS",
+    "stores": "understudy.data.store:STORES",
 }
 
 # Optional packages and the extra that brings each.
 EXTRAS: Mapping[str, str] = {
     "jax": "learn", "optax": "learn", "equinox": "learn", "gymnasium": "gym", "optuna": "tune", "onnx": "onnx",
     "onnxruntime": "onnx", "pyspark": "spark", "vowpalwabbit": "vw", "h5py": "hdf5", "boto3": "aws", "obstore": "aws",
-    "psycopg": "postgres",
+    "botocore": "aws", "psycopg": "postgres",
 }  # fmt: skip
 
 

@@ -136,10 +136,26 @@ def mean_return(
     width: int | None = None,
 ) -> np.ndarray:
     """Σ_t r_t, undiscounted, of n complete episodes: f64[n] to take the mean and its standard error of."""
+    return played(env, policy, n_episodes, seed, max_steps=max_steps, width=width)[0]
+
+
+def played(
+    env: EpisodicEnvironment,
+    policy: Policy,
+    n_episodes: int,
+    seed: int,
+    *,
+    max_steps: int | None = None,
+    width: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(Σ_t r_t, undiscounted, f64[n]; steps i64[n]) of n complete episodes."""
     total = np.zeros(n_episodes + 1)  # the last place gathers what nobody asked for
+    length = np.zeros(n_episodes + 1, np.int64)
     for tick in walk(env, policy, n_episodes, seed=seed, max_steps=max_steps, width=width):
-        total[np.minimum(tick.episode, n_episodes)] += tick.reward
-    return total[:-1]
+        episode = np.minimum(tick.episode, n_episodes)
+        np.add.at(total, episode, tick.reward)
+        np.add.at(length, episode, 1)
+    return total[:-1], length[:-1]
 
 
 def _flat(parts: list[Any]) -> Any:

@@ -11,7 +11,7 @@ import msgspec
 from understudy.core.protocols import LoggedDataset, Policy
 from understudy.core.registry import find
 from understudy.data.dataset import MemoryDataset
-from understudy.envs.rollout import episodes, mean_return
+from understudy.envs.rollout import episodes, mean_return, rollout
 from understudy.models.box import UniformBox
 from understudy.models.policies import Uniform, floored
 from understudy.runs.settings import learner, read_yaml
@@ -54,15 +54,22 @@ def read_example(path: str | Path) -> Example:
 
 def log(example: Example, seed: int) -> LoggedDataset:
     """The example's log; the seed decides it."""
-    env, made = find("envs", example.env)(), example.log
+    return logged_in(find("envs", example.env)(), example.log, seed)
+
+
+def logged_in(env: Any, made: Log, seed: int) -> MemoryDataset:
+    """``made.episodes`` of a behavior policy in a world (decisions of a bandit); the seed decides them."""
+
+    def by(policy: Any, n: int) -> MemoryDataset:
+        play = rollout if env.problem.bandit else episodes
+        return MemoryDataset(env.problem, play(env, policy, n, seed=seed))
+
     actions = env.problem.actions
-    uniform = Uniform(actions.k) if actions.discrete else UniformBox(actions.low, actions.high)
-    policy: Any = uniform
+    policy: Any = Uniform(actions.k) if actions.discrete else UniformBox(actions.low, actions.high)
     if made.by != "uniform":
-        first = MemoryDataset(env.problem, episodes(env, uniform, FIRST, seed=seed))
-        taught: Any = learner(made.by, {}).fit(first, seed=seed)
+        taught: Any = learner(made.by, {}).fit(by(policy, FIRST), seed=seed)
         policy = floored(taught, actions.k, made.explore) if actions.discrete else taught
-    return MemoryDataset(env.problem, episodes(env, policy, made.episodes, seed=seed))
+    return by(policy, made.episodes)
 
 
 def trained(example: Example, data: LoggedDataset, seed: int) -> tuple[Policy, float]:

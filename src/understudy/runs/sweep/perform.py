@@ -1,0 +1,183 @@
+"""One run: a config and a seed in; a policy, its figures and its episodes out. The same bytes wherever it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import save_file
+
+from understudy import __version__
+from understudy.core.manifest import Manifest, Parent
+from understudy.core.problem import Problem
+from understudy.data.artifact import read_manifest
+from understudy.data.dataset import decision_hashes
+from understudy.envs.rollout import played, rollout
+from understudy.models.policies import floored
+from understudy.models.policy_file import save_policy
+from understudy.ope.evaluate import evaluate
+from understudy.runs.example import logged_in
+from understudy.runs.online import best_of, learn_in
+from understudy.runs.play import ENDLESS
+from understudy.runs.settings import learner
+from understudy.runs.slices import open_slice
+from understudy.runs.sweep.experiment import Config, Run, growth
+from understudy.runs.train import ROWS
+from understudy.runs.worlds import make_env
+
+METRICS, EPISODES, CONFIG, COMMAND = "metrics.parquet", "episodes.parquet", "config.yaml", "command.txt"
+METRIC_SCHEMA = pa.schema([("step", pa.int64()), ("metric", pa.string()), ("value", pa.float64())])
+EPISODE_SCHEMA = pa.schema([("episode", pa.int64()), ("return", pa.float64()), ("steps", pa.int64())])
+RETURN = "return"  # the metric of the policy's own mean return, or mean reward of a bandit, in episodes of its own
+JUDGE = 1_000_000  # added to a run's seed: the episodes that judge a policy are none it was trained or chosen on
+
+
+@dataclass
+class Notes:
+    """What a run has to tell: figures by step, the returns and lengths of the episodes that judged it, seconds."""
+
+    rows: dict[tuple[int, str], float] = field(default_factory=dict)
+    returns: np.ndarray = field(default_factory=lambda: np.empty(0))
+    lengths: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    seconds: dict[str, float] = field(default_factory=dict)
+    step: int = 0
+
+    def note(self, step: int, figures: Mapping[str, float]) -> None:
+        """Figures at a step; the same figure noted twice at a step stays as it was noted last."""
+        self.step = max(self.step, step)
+        self.rows.update({(step, name): float(value) for name, value in figures.items() if name != "step"})
+
+    def progress(self, stage: str, figures: Mapping[str, float]) -> None:
+        """A learner's own report of a chunk of updates."""
+        if "step" in figures:
+            self.note(int(figures["step"]), figures)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Wall and CPU seconds of a stage."""
+        wall, cpu = time.monotonic(), time.process_time()
+        yield
+        self.seconds |= {f"{name}_wall": time.monotonic() - wall, f"{name}_cpu": time.process_time() - cpu}
+
+    def write(self, folder: Path) -> None:
+        """``metrics.parquet`` and ``episodes.parquet``, in an order of their own."""
+        rows = sorted((name, step, value) for (step, name), value in self.rows.items())
+        columns = [[row[1] for row in rows], [row[0] for row in rows], [row[2] for row in rows]]
+        pq.write_table(pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, METRIC_SCHEMA)],
+                                            schema=METRIC_SCHEMA), folder / METRICS)  # fmt: skip
+        number = np.arange(len(self.returns))
+        pq.write_table(pa.table([number, self.returns, self.lengths], schema=EPISODE_SCHEMA), folder / EPISODES)
+
+
+def manifest_of(run: Run) -> Manifest:
+    """What would be made: a policy artifact whose recipe is the run's config and seed."""
+    config, parents = run.config, ()
+    if config.on:
+        parent = read_manifest(config.on)
+        parents, problem = (Parent(id=parent.id, kind=parent.kind),), parent.problem_hash
+    else:
+        problem = make_env(config.env, config.env_settings).problem.hash
+    return Manifest(
+        kind="policy", problem_hash=problem, parents=parents, config={"run": msgspec.to_builtins(config)},
+        seed=run.seed, code_version=__version__,
+    )  # fmt: skip
+
+
+def perform(run: Run, folder: Path) -> Notes:
+    """Train, judge, and write the policy and its figures into ``folder``. Returns the figures, with the seconds.
+
+    Raises: whatever stopped it, such as DataError where a loss is no number any more.
+    """
+    notes = Notes()
+    with notes.timed("run"):
+        policy, problem, rows = _LEARN[run.config.way](run, notes)
+        policy = floored(policy, problem.actions.k, run.config.explore) if run.config.explore else policy
+        _judge(run, policy, notes)
+    save_policy(policy, folder, problem=problem)
+    save_file({"decisions": rows, "judged": rows[:0]}, folder / ROWS)
+    notes.write(folder)
+    (folder / CONFIG).write_bytes(as_experiment(run))
+    (folder / COMMAND).write_text(f"understudy run {CONFIG} --to STUDY  # makes STUDY/runs/{run.id}, the same bytes\n")
+    return notes
+
+
+def as_experiment(run: Run) -> bytes:
+    """An experiment file of this one run."""
+    fields = {
+        key: value
+        for key, value in msgspec.to_builtins(run.config).items()
+        if value not in (None, "", {}) and key != "data"
+    }
+    return msgspec.yaml.encode({"name": run.id, **fields, "seeds": [run.seed]}, order="deterministic")
+
+
+def _from_dataset(run: Run, notes: Notes) -> tuple[Any, Problem, np.ndarray]:
+    data = open_slice(run.config.on, run.config.slice)
+    return _fitted(run, data, notes), data.problem, decision_hashes(data)
+
+
+def _from_log(run: Run, notes: Notes) -> tuple[Any, Problem, np.ndarray]:
+    world = make_env(run.config.env, run.config.env_settings)
+    assert run.config.log is not None
+    with notes.timed("collect"):
+        data = logged_in(world, run.config.log, run.seed)
+    return _fitted(run, data, notes), data.problem, decision_hashes(data)
+
+
+def _fitted(run: Run, data: Any, notes: Notes) -> Any:
+    made: Any = learner(run.config.learner, run.config.settings)
+    with notes.timed("train"):
+        policy = made.fit(data, seed=run.seed, progress=notes.progress)
+    notes.step = max(notes.step, int(getattr(made, "updates", 0)))
+    return policy
+
+
+def _in_world(run: Run, notes: Notes) -> tuple[Any, Problem, np.ndarray]:
+    made: Any = learner(run.config.learner, run.config.settings)
+
+    def world() -> Any:
+        return make_env(run.config.env, run.config.env_settings)
+
+    with notes.timed("train"):
+        found = list(learn_in(made, world(), growth(run.config), seed=run.seed, judge=world))
+    for online in found:
+        told = dict(online.point.figures)
+        notes.note(int(told.pop("decisions")), told | {"evaluation": online.point.truth or 0.0})
+    best = found[best_of([online.point for online in found])]
+    return best.policy, world().problem, np.empty(0, np.uint64)
+
+
+_LEARN = {"dataset": _from_dataset, "log": _from_log, "world": _in_world}
+
+
+def _judge(run: Run, policy: Any, notes: Notes) -> None:
+    """Episodes in the world where there is one, and estimates where they are asked for."""
+    config = run.config
+    with notes.timed("evaluate"):
+        if config.env:
+            returns, lengths = _returns(config, policy, JUDGE + run.seed)
+            error = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else 0.0
+            notes.returns, notes.lengths = returns, lengths
+            notes.note(notes.step, {RETURN: returns.mean(), f"{RETURN}_std_error": error})
+        if config.evaluate.by:
+            data = open_slice(config.on, config.evaluate.slice)
+            for e in evaluate(data, {"policy": policy}, config.evaluate.by, seed=run.seed):
+                low, high = (np.nan if bound is None else bound for bound in (e.low, e.high))
+                notes.note(notes.step, {e.estimator: e.value, f"{e.estimator}_low": low, f"{e.estimator}_high": high})
+
+
+def _returns(config: Config, policy: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    world, n = make_env(config.env, config.env_settings), config.evaluate.episodes
+    if world.problem.bandit:
+        rewards = rollout(world, policy, n, seed=seed).reward
+        return rewards, np.ones(len(rewards), np.int64)
+    limit = None if world.problem.horizon else ENDLESS
+    return played(world, policy, n, seed, max_steps=limit)  # type: ignore[arg-type]
