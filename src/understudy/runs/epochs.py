@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -59,7 +57,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Training:
-    """One training, in its own working folder beside the artifact to be: ``work``. Killed, it goes on from there."""
+    """One training in a working folder, ``work``, that the caller holds alone. Killed, it goes on from there."""
 
     learner: GradientLearner
     data: LoggedDataset
@@ -75,27 +73,26 @@ class Training:
 
         Raises:
             DataError: a loss stopped being a number; the checkpoints written before stay in ``work``.
-            StoreError: the checkpoint to go on from is damaged, or another process is training here.
+            StoreError: the checkpoint to go on from is damaged.
         """
-        with _only_one(self.work):
-            points, done, state = self._resume(start)
-            for point in points:
-                show(point)
-            if self._lost(points):
-                return self._conclude(points)
-            for epoch in self._epochs(state, done, progress):
-                made = self._ready.policy(epoch.state, self.data.problem, epoch.features)
-                policy = exploring(made, self.data.problem.actions, self.explore)
-                point = Point(
-                    epoch=epoch.number, updates=epoch.updates, figures=dict(epoch.figures),
-                    estimates=self._estimates(policy),
-                )  # fmt: skip
-                self._keep(point, policy, epoch.state)
-                points.append(point)
-                show(point)
-                if self._lost(points):
-                    break
+        points, done, state = self._resume(start)
+        for point in points:
+            show(point)
+        if self._lost(points):
             return self._conclude(points)
+        for epoch in self._epochs(state, done, progress):
+            made = self._ready.policy(epoch.state, self.data.problem, epoch.features)
+            policy = exploring(made, self.data.problem.actions, self.explore)
+            point = Point(
+                epoch=epoch.number, updates=epoch.updates, figures=dict(epoch.figures),
+                estimates=self._estimates(policy),
+            )  # fmt: skip
+            self._keep(point, policy, epoch.state)
+            points.append(point)
+            show(point)
+            if self._lost(points):
+                break
+        return self._conclude(points)
 
     def _lost(self, points: list[Point]) -> bool:
         """Whether patience is: nothing better came for too long."""
@@ -306,16 +303,3 @@ def _checkpoint(path: Path) -> tuple[State, dict[str, Any]]:
             f"Delete {path.parent} to train from the beginning.",
             field=str(path),
         ) from error
-
-
-@contextmanager
-def _only_one(work: Path) -> Iterator[None]:
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StoreError(
-                f"another process is training in {work}", hint="Wait for it, or give another folder."
-            ) from error
-        yield

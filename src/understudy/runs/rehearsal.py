@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from understudy.runs.home import Home
 from understudy.runs.online import Growth, Online, best_of, learn_in
 from understudy.runs.settings import learner
 from understudy.runs.train import ROWS
+from understudy.runs.workplace import alone, clear, workplace
 from understudy.runs.worlds import episodic, make_env
 
 WORLD = "env."
@@ -78,7 +80,9 @@ def rehearse(
     The policy is that of the best evaluation, or the last. No logged decision was seen, so any log may judge it.
     ``film`` is told the policy and the decisions so far at each evaluation.
 
-    Raises: DataError where a loss stops being a number; the epochs before it stay in ``.NAME.training`` beside ``to``.
+    Raises:
+        DataError: a loss stopped being a number; the epochs before it stay in ``.NAME.training`` beside ``to``.
+        StoreError: another process is training the same artifact, or another one lies there.
     """
     chosen: Any = learner(what.learner, what.settings)
 
@@ -87,11 +91,12 @@ def rehearse(
 
     problem = world().problem
 
-    work = Path(to).parent / f".{Path(to).name}.training"
+    work, held_alone = workplace(to), ExitStack()
 
     def fill(folder: Path) -> dict[str, int]:
         points: list[Point] = []
-        shutil.rmtree(work, ignore_errors=True)
+        held_alone.enter_context(alone(work))
+        clear(work)
         for online in _watched(learn_in(chosen, world(), what.growth, seed=what.seed, judge=world), work):
             point = msgspec.structs.replace(online.point, epoch=len(points) + 1)
             points.append(point)
@@ -110,8 +115,8 @@ def rehearse(
     config = {"learner": what.learner, "settings": asdict(chosen), "env": what.env, "env_settings": what.env_settings,
               "growth": dataclasses.asdict(what.growth), "choose": what.choose}  # fmt: skip
     made = Manifest(kind="policy", problem_hash=problem.hash, config=config, seed=what.seed, code_version=__version__)
-    manifest = write_artifact(to, made, fill)
-    shutil.rmtree(work, ignore_errors=True)
+    with held_alone:
+        manifest = write_artifact(to, made, fill)
     if home is not None:
         Home(home).record(to)
     return manifest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from understudy.runs.epochs import EPOCHS, Show, Training, Watch, at_epoch, epoc
 from understudy.runs.home import Home
 from understudy.runs.settings import learner
 from understudy.runs.slices import SHARES, open_slice
+from understudy.runs.workplace import alone, workplace
 
 ROWS = "trained_on.safetensors"
 
@@ -110,12 +112,14 @@ def train(
         progress: told of every chunk of updates. show: told of every epoch.
 
     Returns: the artifact's manifest; the same recipe in the same folder is returned without training again.
+    Raises: StoreError where another process is training the same artifact, or another one lies there.
     """
 
     made = recipe(name, on, settings or {}, seed=seed, slice=slice, explore=explore, start=start, watch=watch)
-    work = Path(to).parent / f".{Path(to).name}.training"
+    work, held_alone = workplace(to), ExitStack()
 
     def fill(folder: Path) -> dict[str, int]:
+        held_alone.enter_context(alone(work))
         data, chosen = Watched(open_slice(on, slice)), learner(name, settings or {})
         if watch is None:
             made_of, fitted = _in_one_go(chosen, data, seed, progress, start)
@@ -142,8 +146,8 @@ def train(
         save_file({"decisions": fitted, "judged": judged}, folder / ROWS)
         return {"decisions": len(fitted), "judged": len(judged)}
 
-    manifest = write_artifact(to, made, fill)
-    shutil.rmtree(work, ignore_errors=True)
+    with held_alone:
+        manifest = write_artifact(to, made, fill)
     if home is not None:
         Home(home).record(to)
     return manifest
