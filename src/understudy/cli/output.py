@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from understudy.cli.errand import delivered
 from understudy.core.errors import ConfigError, UnderstudyError
 
 VERDICT_CODES = {"ship": 0, "hold": 3, "not_enough_evidence": 4, "refused": 5}
@@ -74,23 +75,24 @@ def already(artifact: Path) -> list[str]:
 
 
 def say(said: Said, *, json: bool) -> None:
-    """Print it, and leave with its exit code."""
+    """Print it, once what was made is at its place, and leave with its exit code."""
     if json:
         payload = {**said.data, "path": said.path} if said.path else said.data
-        sys.stdout.write(msgspec.json.encode(payload, enc_hook=str).decode() + "\n")
+        lines = [msgspec.json.encode(payload, enc_hook=str).decode()]
     else:
-        for line in said.lines:
-            print(line)
-        if said.path:
-            print(said.path)
+        lines = [*said.lines, said.path] if said.path else said.lines
+    if lines:
+        print(delivered("\n".join(lines)))
     if said.code:
         raise SystemExit(said.code)
 
 
 def fail(error: UnderstudyError, *, json: bool) -> int:
     """Print an error in its one shape; 2 for usage and settings, 1 for everything else."""
+    from understudy.data.places import spoken
+
     if json:
-        sys.stdout.write(msgspec.json.encode(error.as_dict()).decode() + "\n")
+        sys.stdout.write(spoken(msgspec.json.encode(error.as_dict()).decode()) + "\n")
     else:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(spoken(f"{type(error).__name__}: {error}"), file=sys.stderr)
     return 2 if isinstance(error, ConfigError) else 1

@@ -42,10 +42,7 @@ def write_artifact(
     done = _already(folder, manifest_without_files, replace)
     if done is not None:
         return done
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(folder)
-    partial = folder.parent / f".{folder.name}.{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.partial"
-    partial.mkdir()
+    partial = begin(folder)
     try:
         counts = fill(partial)
         manifest = msgspec.structs.replace(
@@ -99,7 +96,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     """The manifest of an artifact folder; StoreError if there is none or it is damaged."""
     path = Path(folder) / MANIFEST
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        return decode_manifest(path.read_bytes(), str(path))
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
             f"{folder} is not an artifact: it has no {MANIFEST}",
@@ -107,8 +104,14 @@ def read_manifest(folder: str | Path) -> Manifest:
             "Check the path, or make the artifact again.",
             field=str(folder),
         ) from None
+
+
+def decode_manifest(body: bytes, where: str) -> Manifest:
+    """The manifest in these bytes, which lay at ``where``; StoreError if they are none."""
+    try:
+        return msgspec.json.decode(body, type=Manifest)
     except msgspec.MsgspecError as error:
-        raise StoreError(f"{path} is damaged: {error}", hint="Make the artifact again.", field=str(path)) from error
+        raise StoreError(f"{where} is damaged: {error}", hint="Make the artifact again.", field=where) from error
 
 
 def verify_artifact(folder: str | Path) -> Manifest:
@@ -127,6 +130,15 @@ def verify_artifact(folder: str | Path) -> Manifest:
                 field=name,
             )
     return manifest
+
+
+def begin(folder: Path) -> Path:
+    """A new hidden folder beside ``folder``, to be filled first; those that dead processes left there are removed."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
+    partial = folder.parent / f".{folder.name}.{_HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.partial"
+    partial.mkdir()
+    return partial
 
 
 def _sweep(folder: Path) -> None:

@@ -13,6 +13,8 @@ from understudy.core.errors import StoreError
 from understudy.core.manifest import Manifest
 from understudy.data.artifact import MANIFEST, read_manifest, verify_artifact, write_named
 from understudy.data.ledger import Ledger
+from understudy.data.places import cached, fetch, spoken
+from understudy.data.store import remote
 
 LOGGED = "logged"  # the policy behind the log, which acts until another is promoted
 
@@ -43,16 +45,23 @@ class Home:
     def record(self, artifact: str | Path) -> Manifest:
         """Remember an artifact and where it lies, so that ``show`` can walk its lineage."""
         manifest = read_manifest(artifact)
-        self.ledger.record_artifact(manifest, str(Path(artifact).absolute()), time=now())
+        self.ledger.record_artifact(manifest, spoken(str(Path(artifact).absolute())), time=now())
         return manifest
 
     def known(self, id: str) -> Path | None:
-        """Where an artifact lay when it was last recorded; None if the ledger never heard of it."""
+        """Where an artifact lay when it was last recorded, or its local copy; None if the ledger never heard of it."""
         try:
             path = self.ledger.lineage(id)[0].path
         except StoreError:
             return None
+        if path and remote(path):
+            return cached(self.fetched, id) or fetch(path, self.fetched)
         return Path(path) if path else None
+
+    @property
+    def fetched(self) -> Path:
+        """Local copies of artifacts that lie elsewhere, by their id: may be deleted at any time."""
+        return Path(self.folder) / "fetched"
 
     def current(self, alias: str) -> Path | None:
         """The folder of the policy an alias points at; None if it is the log's own policy that acts."""

@@ -14,7 +14,19 @@ from typing import BinaryIO
 
 from understudy.core.errors import StoreError
 from understudy.core.protocols import Store
+from understudy.core.registry import find, table
 from understudy.data.artifact import sync_folder
+
+# By the scheme of a place, scheme://…; without one it is a local directory.
+STORES = {
+    "file": "understudy.data.store:LocalStore",
+    "s3": "understudy.data.objects:ObjectStore",
+}
+
+
+class Absent(StoreError):
+    """There is no such key."""
+
 
 _LONGEST = 255  # bytes in one part of a key: what common file systems allow in a name
 _SCRATCH = ".scratch"  # where a body is written before it has a name; keys may not start a part with a dot
@@ -31,12 +43,12 @@ class LocalStore:
     root: Path
 
     def open(self, key: str) -> BinaryIO:
-        """A stream of the key's bytes. Raises: StoreError if there is no such key."""
+        """A stream of the key's bytes. Raises: Absent if there is no such key."""
         path = self._path(key)
         try:
             return path.open("rb")
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            raise StoreError(f"nothing is stored under {key!r} in {self.root}", field=key) from error
+            raise Absent(f"nothing is stored under {key!r} in {self.root}", field=key) from error
 
     def put(self, key: str, body: BinaryIO) -> None:
         """Store all of ``body`` under a new key. Raises: StoreError if the key is taken; nothing is overwritten."""
@@ -91,6 +103,26 @@ class LocalStore:
             if folder == self.root:
                 return
             folder = folder.parent
+
+
+def remote(place: object) -> str:
+    """The place as ``scheme://rest`` if a store other than the local directory holds it, else "".
+
+    A ``Path`` of it, which has lost a slash, is still understood.
+
+    >>> remote("s3://bucket/data"), remote(Path("s3://bucket/data")), remote("data")
+    ('s3://bucket/data', 's3://bucket/data', '')
+    """
+    scheme, colon, rest = str(place).partition(":/")
+    if not colon or not scheme.isidentifier() or scheme == "file" or scheme not in table("stores"):
+        return ""
+    return f"{scheme}://{rest.strip('/')}"
+
+
+def open_store(place: str | Path) -> Store:
+    """The store behind a place: a directory, or ``s3://bucket/prefix``. Raises: ConfigError if an extra is missing."""
+    url = remote(place)
+    return find("stores", url.partition(":")[0])(url) if url else LocalStore(Path(place))
 
 
 def check_key(key: str) -> None:

@@ -120,6 +120,7 @@ def _shares(policy: Policy, data: Any) -> dict[str, float]:
 def _lineage(on: str | Path, policies: Sequence[Trained], home: Home) -> list[Manifest]:
     """Manifests oldest first: what the ledger knows above the dataset, the dataset, the policies."""
     dataset = read_manifest(on)
-    above = [a for a in home.ledger.lineage(dataset.id)[1:] if a.path] if home.known(dataset.id) else []
-    older = [read_manifest(a.path) for a in reversed(above) if a.path and (Path(a.path) / MANIFEST).exists()]
+    above = home.ledger.lineage(dataset.id)[1:] if home.known(dataset.id) else ()
+    places = [home.known(ancestor.id) for ancestor in reversed(above)]
+    older = [read_manifest(place) for place in places if place and (place / MANIFEST).exists()]
     return [*older, dataset, *(policy.manifest for policy in policies)]
