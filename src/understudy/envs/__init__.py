@@ -7,4 +7,5 @@ ENVS = {
     "shuttle": "understudy.envs.shuttle:shuttle",
     "cartpole": "understudy.envs.cartpole:cartpole",
     "pendulum": "understudy.envs.pendulum:pendulum",
+    "retail": "understudy.envs.retail.world:retail",
 }

@@ -1,0 +1,67 @@
+"""Exact means of a walk: what customers do on average given prices, tastes and noise, before they decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from understudy.core.protocols import DiscretePolicy
+from understudy.envs.retail.step import expected_basket
+from understudy.envs.retail.world import Retail
+from understudy.envs.walk import decide
+
+BATCH = 10  # consecutive steps whose mean counts as one observation
+
+
+@dataclass(frozen=True)
+class Means:
+    """Per step, environment and customer, f64[T, E, U]; of categories f64[T, E, J]."""
+
+    visit: np.ndarray  # p
+    revenue: np.ndarray  # p Σ_j q Σ_i π (1 + λ) P̃
+    lines: np.ndarray  # p Σ_j q
+    units: np.ndarray  # p Σ_j q Σ_i π (1 + λ)
+    buys: np.ndarray  # p (1 − Π_j (1 − q))
+    category: np.ndarray  # mean of q over customers
+
+
+def conditional(world: Retail, policy: DiscretePolicy, *, environments: int, skip: int, steps: int, seed: int) -> Means:
+    """Walk ``skip`` steps unseen, then keep the exact means of ``steps``. World and policy have their own streams."""
+    noise, choices = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+    world.reset(noise, environments * world.customers)
+    kept: list[list[tuple[np.ndarray, ...]]] = []
+    for t in range(skip + steps):
+        action, _, _ = decide(policy, world.view().context, choices)
+        if t >= skip:
+            kept.append([_means(world, b, a) for b, a in enumerate(np.split(action, environments))])
+        world.step(action)
+    return Means(*(np.array([[shop[i] for shop in row] for row in kept]) for i in range(6)))
+
+
+def _means(world: Retail, b: int, action: np.ndarray) -> tuple[np.ndarray, ...]:
+    shop, terms = world.shops[b], world.terms
+    offer = shop.offer(action)
+    mean = expected_basket(shop.market, terms.catalogue, offer.choice, shop.shelf.price, terms.cost)
+    p, q = offer.chance, mean.bought
+    revenue, lines, units = (p * part.sum(0) for part in (offer.kept * mean.shelf, q, mean.units))
+    return p, revenue, lines, units, p * (1 - (1 - q).prod(0)), q.mean(1)
+
+
+def ratio(top: np.ndarray, bottom: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Σ top / Σ bottom and its standard error, from means of ``BATCH`` consecutive steps, linearised.
+
+    se² = Var over batches of (a_b − R b_b) / (n ā²…): R = ā/b̄, residuals a_b − R b_b, se = sd / (b̄ √n).
+
+    Args: f64[T, E, ...]: steps, environments (or trajectories), and what stays apart. bottom None = 1.
+    """
+    bottom = np.ones_like(top) if bottom is None else bottom
+    a, b = (_batches(each) for each in (top, bottom))
+    mean = a.mean(0) / b.mean(0)
+    return mean, (a - mean * b).std(0, ddof=1) / b.mean(0) / np.sqrt(len(a))
+
+
+def _batches(each: np.ndarray) -> np.ndarray:
+    whole = each[: len(each) // BATCH * BATCH]
+    split = whole.reshape(-1, BATCH, *whole.shape[1:]).mean(1)
+    return split.reshape(-1, *split.shape[2:])
