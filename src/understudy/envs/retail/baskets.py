@@ -57,7 +57,7 @@ def buy(market: Market, catalogue: Catalogue, choice: Choice, came: np.ndarray, 
 
 
 def poisson(u: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """The smallest k with P(K ≤ k) > u: f64[n] each → i64[n]. Climbs the probabilities, for the few still on the way."""
+    """The smallest k with P(K ≤ k) > u: f64[n] each → i64[n]. Climbs the probabilities, for the few not there yet."""
     count = np.zeros(len(u), np.int64)
     term = np.exp(-mean)
     reached = term.copy()
