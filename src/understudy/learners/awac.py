@@ -9,7 +9,7 @@ from typing import Any
 from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Progress, quiet
 from understudy.learners import awac_continuous
-from understudy.learners.continuous import either
+from understudy.learners.continuous import either, family_of
 from understudy.learners.discrete import Update, begin, drawing, one_of, stepping, within
 from understudy.learners.gradient import GradientSettings, fit, layers
 from understudy.learners.loop import jax
@@ -30,6 +30,7 @@ class AWAC(GradientSettings):
         temperature: λ. loss: ℓ, huber or squared.
         sample: act by drawing from π; false takes the likeliest action.
         explore: share of uniform exploration in the policy made (named actions).
+        family: of the actor's distribution (continuous actions), see docs/families.md.
 
     Source: Nair, Gupta, Dalal & Levine 2020, equations 6 and 13.
     Deviations: expectations over named actions are exact; the lagged actor acts, and Huber's loss is the default.
@@ -41,9 +42,11 @@ class AWAC(GradientSettings):
     loss: str = "huber"
     sample: bool = False
     explore: float = 0.0
+    family: str = "squashed"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        family_of(self)
         one_of(self, "loss", *bellman.LOSSES)
         within(self, 0, 1, "explore")
         within(self, 1e-6, 1e6, "temperature")

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from understudy.core.problem import Problem
+from understudy.core.protocols import Policy
 from understudy.learners import continuous as c
 from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
-from understudy.models.actor import Actor
 from understudy.models.feature_map import FeatureMap
 from understudy.ops import bellman
 
@@ -27,20 +27,20 @@ def update(settings: Any, weights: Callable[..., Any], slow: bool = False) -> c.
 
     ``weights``: (xp, A f[b]) → f[b]. ``slow``: the action bootstrapped from is the lagged actor's.
     """
-    package = jax()
+    package, family = jax(), c.family_of(settings)
     xp, still = package.numpy, package.lax.stop_gradient
 
     def objective(net: Any, lagged: Any, box: c.Box, key: Any, batch: Batch) -> tuple[Any, dict[str, Any]]:
         y = c.unit(xp, batch.action, box)
         here, there = package.random.split(key)
-        moments, q = c.moments(xp, net["actor"], batch.x, y.shape[-1]), c.critics(xp, net["q"], batch.x, y)
-        own, _ = c.several(package, here, still(moments), DRAWS)
+        params, q = c.spoken(xp, family, net["actor"], batch.x, y.shape[-1]), c.critics(xp, net["q"], batch.x, y)
+        own = c.tried(package, here, family, still(params), DRAWS)
         advantage = still(q).min(0) - c.many(xp, still(net["q"]), batch.x, own).min(0).mean(0)
         chooser = lagged["actor"] if slow else still(net["actor"])
-        next_y, _ = c.several(package, there, c.moments(xp, chooser, batch.next_x, y.shape[-1]), 1)
+        next_y = c.tried(package, there, family, c.spoken(xp, family, chooser, batch.next_x, y.shape[-1]), 1)
         ahead = c.critics(xp, lagged["q"], batch.next_x, next_y[0]).min(0)
         weight = weights(xp, advantage)
-        critic, actor = losses(xp, q, ahead, weight, c.likelihood(xp, *moments, y), batch, settings)
+        critic, actor = losses(xp, q, ahead, weight, family.likelihood(xp, params, y), batch, settings)
         return critic + actor, {"critic": critic, "actor": actor, "q": q.mean(), "weight": weight.mean()}
 
     return c.stepping(settings, objective)
@@ -52,6 +52,6 @@ def losses(xp: Any, q: Any, ahead: Any, weight: Any, likelihood: Any, batch: Bat
     return critic, -(batch.weight * weight * likelihood).mean()
 
 
-def policy(settings: Any, state: c.Training, problem: Problem, features: FeatureMap) -> Actor:
+def policy(settings: Any, state: c.Training, problem: Problem, features: FeatureMap) -> Policy:
     """The lagged actor."""
-    return c.actor(state.lagged["actor"], problem, features, spread=c.kept(settings))
+    return c.policy(settings, state.lagged["actor"], problem, features, c.kept(settings))

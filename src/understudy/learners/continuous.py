@@ -1,4 +1,4 @@
-"""What learners of continuous actions share: the box, twin critics, and a squashed Gaussian to draw from and to fit.
+"""What learners of continuous actions share: the box, twin critics, and a distribution to draw from and to fit.
 
 Within a learner an action is y = (a − middle)/half, in [−1, 1] per dimension; Q̂ reads (φ(x), y).
 """
@@ -12,10 +12,15 @@ import numpy as np
 
 from understudy.core.errors import ConfigError
 from understudy.core.problem import Problem
+from understudy.core.protocols import Policy
+from understudy.core.registry import find
 from understudy.learners.gradient import GradientSettings, adam, descend, follow, layers, plain
 from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
 from understudy.models.actor import Actor, gaussian, log_density
+from understudy.models.families.family import Family, Params
+from understudy.models.families.policy import FamilyActor
+from understudy.models.families.squashed import EDGE
 from understudy.models.feature_map import FeatureMap
 from understudy.ops import bellman
 from understudy.ops.network import forward
@@ -23,7 +28,6 @@ from understudy.ops.network import forward
 Update = Callable[[Any, Any], tuple[Any, dict[str, Any]]]
 Objective = Callable[..., tuple[Any, dict[str, Any]]]  # (layers, lagged, box, key, batch) → (loss, figures)
 CLOSE = 0.1  # share of σ that a policy keeps which is asked for its likeliest action: it must have a density
-EDGE = 0.999  # where a logged action at the end of the box is taken to lie when its likelihood is asked: u = ±3.8
 
 
 class Box(NamedTuple):
@@ -99,8 +103,8 @@ def unit(xp: Any, action: Any, box: Box) -> Any:
 
 
 def actor_layers(settings: GradientSettings, problem: Problem, features: FeatureMap, seed: int, std: float) -> Any:
-    """Layers of an actor to begin with; 2q outputs, or q where σ is given (``std``)."""
-    outputs = problem.actions.dims * (1 if std else 2)
+    """Layers of an actor to begin with; as many outputs as its family has, or q where σ is given (``std``)."""
+    outputs = problem.actions.dims if std else family_of(settings).outputs(problem.actions.dims)
     return layers((features.width, *settings.hidden, outputs), 1, [seed, 2])
 
 
@@ -162,6 +166,26 @@ def likelihood(xp: Any, mean: Any, log_std: Any, y: Any) -> Any:
     return log_density(xp, xp.arctanh(xp.clip(y, -EDGE, EDGE)), mean, log_std)
 
 
+def family_of(settings: Any) -> Family:
+    """The family of distributions that the settings name; unless they do, ``squashed``. ConfigError if unknown."""
+    return find("families", getattr(settings, "family", "squashed"))()
+
+
+def spoken(xp: Any, family: Family, net: Any, x: Any, q: int) -> Params:
+    """The family's parameters that an actor gives, each f[b, q, …]."""
+    return family.read(xp, forward(xp, net, x)[0], q)
+
+
+def noise(package: Any, key: Any, family: Family, shape: tuple[int, ...]) -> Any:
+    """What the family's draws are made from."""
+    return (package.random.normal if family.noise == "normal" else package.random.uniform)(key, shape)
+
+
+def tried(package: Any, key: Any, family: Family, params: Params, draws: int) -> Any:
+    """``draws`` of y per row, f[S, b, q]."""
+    return family.sample(package.numpy, params, noise(package, key, family, (draws, *params[0].shape[:2])))
+
+
 def kept(settings: Any) -> float:
     """The share of σ a policy keeps: all of it to ``sample``, little of it otherwise."""
     return 1.0 if settings.sample else CLOSE
@@ -178,6 +202,15 @@ def error(xp: Any, batch: Batch, q: Any, y: Any, loss: Any = bellman.squared) ->
 
 
 def actor(net: Any, problem: Problem, features: FeatureMap, *, std: float = 0.0, spread: float = 1.0) -> Actor:
-    """The policy of an actor's layers."""
+    """The squashed Gaussian of an actor's layers."""
     low, high = np.array(problem.actions.low), np.array(problem.actions.high)
     return Actor(features, plain(net), low, high, std, spread)
+
+
+def policy(settings: Any, net: Any, problem: Problem, features: FeatureMap, spread: float) -> Policy:
+    """The policy of an actor's layers, in the family that the settings name."""
+    family = getattr(settings, "family", "squashed")
+    if family == "squashed":
+        return actor(net, problem, features, spread=spread)
+    low, high = np.array(problem.actions.low), np.array(problem.actions.high)
+    return FamilyActor(features, plain(net), low, high, family, spread)

@@ -11,7 +11,7 @@ import numpy as np
 from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Progress, quiet
 from understudy.learners import iql_continuous
-from understudy.learners.continuous import either
+from understudy.learners.continuous import either, family_of
 from understudy.learners.discrete import Update, begin, drawing, one_of, stepping, within
 from understudy.learners.gradient import GradientSettings, fit, layers
 from understudy.learners.loop import jax
@@ -35,6 +35,7 @@ class IQL(GradientSettings):
         expectile: τ; above ½ V leans to the better logged actions. beta, clip: β and the bound of the weights.
         loss: ℓ, huber or squared. sample: act by drawing from π; false takes the likeliest action.
         explore: share of uniform exploration in the policy made (named actions).
+        family: of the actor's distribution (continuous actions), see docs/families.md.
 
     Source: Kostrikov, Nair & Levine 2022, equations 5 to 7. Deviation: the lagged actor acts.
     """
@@ -48,9 +49,11 @@ class IQL(GradientSettings):
     loss: str = "huber"
     sample: bool = False
     explore: float = 0.0
+    family: str = "squashed"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        family_of(self)
         one_of(self, "loss", *bellman.LOSSES)
         within(self, 0, 1, "explore", "expectile")
         within(self, 0, 1e6, "beta")

@@ -1,4 +1,4 @@
-"""Implicit Q-learning over continuous actions: twin critics read the action, the actor is a squashed Gaussian."""
+"""Implicit Q-learning over continuous actions: twin critics read the action, the actor is of any family."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from understudy.core.problem import Problem
+from understudy.core.protocols import Policy
 from understudy.learners import continuous as c
 from understudy.learners.gradient import layers
 from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
-from understudy.models.actor import Actor
 from understudy.models.feature_map import FeatureMap
 from understudy.ops.network import forward
 
@@ -24,7 +24,7 @@ def init(settings: Any, problem: Problem, features: FeatureMap, seed: int) -> c.
 
 def update(settings: Any, losses: Callable[..., tuple[Any, Any, Any]]) -> c.Update:
     """One step of Adam, and of the lagged networks; ``losses`` are those of ``iql``, of the logged actions' numbers."""
-    package = jax()
+    package, family = jax(), c.family_of(settings)
     xp, still = package.numpy, package.lax.stop_gradient
 
     def objective(net: Any, lagged: Any, box: c.Box, key: Any, batch: Batch) -> tuple[Any, dict[str, Any]]:
@@ -32,13 +32,13 @@ def update(settings: Any, losses: Callable[..., tuple[Any, Any, Any]]) -> c.Upda
         q = c.critics(xp, net["q"], batch.x, y)
         better = c.critics(xp, lagged["q"], batch.x, y).min(0)
         v, ahead = forward(xp, net["v"], batch.x)[0, :, 0], forward(xp, still(net["v"]), batch.next_x)[0, :, 0]
-        likelihood = c.likelihood(xp, *c.moments(xp, net["actor"], batch.x, y.shape[-1]), y)
+        likelihood = family.likelihood(xp, c.spoken(xp, family, net["actor"], batch.x, y.shape[-1]), y)
         value, critic, actor = losses(xp, q, better, v, ahead, likelihood, batch, settings=settings, still=still)
         return value + critic + actor, {"value": value, "critic": critic, "actor": actor, "q": q.mean()}
 
     return c.stepping(settings, objective)
 
 
-def policy(settings: Any, state: c.Training, problem: Problem, features: FeatureMap) -> Actor:
+def policy(settings: Any, state: c.Training, problem: Problem, features: FeatureMap) -> Policy:
     """The lagged actor."""
-    return c.actor(state.lagged["actor"], problem, features, spread=c.kept(settings))
+    return c.policy(settings, state.lagged["actor"], problem, features, c.kept(settings))

@@ -1,4 +1,4 @@
-"""Soft actor-critic: twin critics, a squashed Gaussian actor, and a temperature that holds the entropy."""
+"""Soft actor-critic: twin critics, a stochastic actor, and a temperature that holds its entropy."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 
 from understudy.core.errors import ConfigError
 from understudy.core.problem import Problem
-from understudy.core.protocols import LoggedDataset, Progress, quiet
+from understudy.core.protocols import LoggedDataset, Policy, Progress, quiet
 from understudy.learners import continuous as c
 from understudy.learners.gradient import GradientSettings, adam, descend, fit, follow
 from understudy.learners.loop import jax, needed
 from understudy.learners.replay import Batch
-from understudy.models.actor import Actor
 from understudy.models.feature_map import FeatureMap
 
 Figures = dict[str, Any]
@@ -44,10 +43,11 @@ class SAC(GradientSettings):
     Fields, besides ``GradientSettings``:
 
         temperature: α; 0 learns it. entropy: H per dimension, of y; log 2 = 0.69 is uniform.
-        spread: factor on σ in the policy made.
+        spread: factor on σ in the policy made. family: of the actor's distribution, see docs/families.md.
 
     Source: Haarnoja et al. 2018 (arXiv 1812.05905), equations 5, 7 and 18.
-    Deviations: all three are stepped at once, from the same minibatch; |μ| ≤ 3 and σ ≤ 1 before squashing.
+    Deviations: all three are stepped at once, from the same minibatch; |μ| ≤ 3 and σ ≤ 1 before squashing; a family
+    that knows its entropy takes −H in place of log π.
     """
 
     updates: int = 10_000
@@ -55,9 +55,11 @@ class SAC(GradientSettings):
     temperature: float = 0.0
     entropy: float = -1.0
     spread: float = 1.0
+    family: str = "squashed"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        c.family_of(self)
         if not 0 <= self.temperature < 1e6:
             raise ConfigError(f"sac: temperature must be 0 or more; got {self.temperature}", field="temperature")
         if not -20 <= self.entropy < 0.69:
@@ -67,9 +69,9 @@ class SAC(GradientSettings):
         if not 0 < self.spread <= 1:
             raise ConfigError(f"sac: spread must lie in (0, 1]; got {self.spread}", field="spread")
 
-    def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet) -> Actor:
+    def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet) -> Policy:
         """The policy of a log. Equal data and seed give equal policies on the same machine."""
-        return fit(self, data, seed=seed, progress=progress)  # type: ignore[return-value]
+        return fit(self, data, seed=seed, progress=progress)
 
     def init(self, problem: Problem, features: FeatureMap, *, seed: int) -> Training:
         """The training before the first update."""
@@ -80,9 +82,9 @@ class SAC(GradientSettings):
         """One step of Adam for each, and of the lagged critics."""
         return _update(self)
 
-    def policy(self, state: Training, problem: Problem, features: FeatureMap) -> Actor:
+    def policy(self, state: Training, problem: Problem, features: FeatureMap) -> Policy:
         """The actor."""
-        return c.actor(state.actor, problem, features, spread=self.spread)
+        return c.policy(self, state.actor, problem, features, self.spread)
 
 
 def critic_loss(xp: Any, q: Any, ahead: Any, price: Any, batch: Batch, settings: Any) -> Any:
@@ -93,6 +95,14 @@ def critic_loss(xp: Any, q: Any, ahead: Any, price: Any, batch: Batch, settings:
 def actor_loss(q: Any, log_density: Any, alpha: Any, batch: Batch) -> Any:
     """mean(α log π(a|x) − min_i Q_i(x, a)), a drawn from π: q f[2, b], log_density f[b]."""
     return (batch.weight * (alpha * log_density - q.min(0))).mean()
+
+
+def drawn(xp: Any, family: Any, actor: Any, x: Any, noise: Any) -> tuple[Any, Any]:
+    """(y f[b, q], what stands for log π(y) f[b]) of an actor at x."""
+    params = c.spoken(xp, family, actor, x, noise.shape[-1])
+    if family.entropy(xp, params) is None:
+        return family.drawn(xp, params, noise)
+    return family.sample(xp, params, noise), -family.entropy(xp, params)
 
 
 def begin(learner: Any, problem: Problem, features: FeatureMap, seed: int, temperature: float) -> Training:
@@ -138,14 +148,14 @@ def _warmth(learner: Any) -> Any:
 
 @lru_cache(maxsize=32)
 def _update(learner: SAC) -> c.Update:
-    package = jax()
+    package, family = jax(), c.family_of(learner)
     xp, frozen = package.numpy, package.lax.stop_gradient
 
     def objective(parameters: Any, state: Training, alpha: Any, key: Any, batch: Batch) -> tuple[Any, Figures]:
         actor, critic = parameters
-        q, noise = batch.action.shape[-1], package.random.normal(key, (2, *batch.action.shape))
-        y, density = c.drawn(xp, *c.moments(xp, actor, batch.x, q), noise[0])
-        next_y, next_density = c.drawn(xp, *c.moments(xp, frozen(actor), batch.next_x, q), noise[1])
+        noise = c.noise(package, key, family, (2, *batch.action.shape))
+        y, density = drawn(xp, family, actor, batch.x, noise[0])
+        next_y, next_density = drawn(xp, family, frozen(actor), batch.next_x, noise[1])
         logged = c.critics(xp, critic, batch.x, c.unit(xp, batch.action, state.box))
         ahead = c.critics(xp, state.lagged, batch.next_x, next_y)
         wrong = critic_loss(xp, logged, ahead, alpha * next_density, batch, learner)

@@ -42,6 +42,7 @@ STATES = {
     "parametric": "understudy.models.parametric:ParametricNetwork",
     "filtered": "understudy.models.filtered:Filtered",
     "actor": "understudy.models.actor:Actor",
+    "family_actor": "understudy.models.families.policy:FamilyActor",
     "vw": "understudy.models.vw:VWPolicy",
 }
 
