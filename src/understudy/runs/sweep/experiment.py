@@ -234,7 +234,7 @@ def checked(base: Mapping[str, Any], setting: Mapping[str, Any]) -> Config:
         raise ConfigError("nothing judges the policies", hint="Give evaluate: {with: [...]}, or env.", field="evaluate")
     return msgspec.structs.replace(
         config,
-        settings=msgspec.to_builtins(made),
+        settings=msgspec.to_builtins(asdict(made)),
         growth=None if config.growth is None else asdict(growth(config)),
         data=read_manifest(config.on).id if config.on else "",
     )

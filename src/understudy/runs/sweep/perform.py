@@ -116,7 +116,7 @@ def as_experiment(run: Run) -> bytes:
         for key, value in msgspec.to_builtins(run.config).items()
         if value not in (None, "", {}) and key != "data"
     }
-    return msgspec.yaml.encode({"name": run.id, **fields, "seeds": [run.seed]}, order="deterministic")
+    return msgspec.yaml.encode({"name": run.id, **fields, "seeds": [run.seed]})
 
 
 def _from_dataset(run: Run, notes: Notes) -> tuple[Any, Problem, np.ndarray]:

@@ -127,7 +127,7 @@ def begin(experiment: Experiment, to: str | Path, runs: int | None = None) -> St
         return known
     if folder.exists() and any(folder.iterdir()):
         raise StoreError(f"{folder} is not empty, and holds no study", hint="Choose another folder.", field=str(folder))
-    study.put(EXPERIMENT, msgspec.yaml.encode(whole, order="deterministic"))
+    study.put(EXPERIMENT, msgspec.yaml.encode(whole))
     study.put(STUDY, {"id": made.id, "settings": made.grid.total, "seeds": made.seeds, "code_version": __version__})
     return open_study(folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
@@ -58,7 +59,9 @@ def write_template(kind: str, to: Path, learner: str = "") -> Path:
     if to.exists():
         raise StoreError(f"{to} is there already", hint="Choose another --to.", field="to")
     name = learner or _LEARNERS[kind]
-    known = "".join(f"#   {key}: {value}\n" for key, value in msgspec.to_builtins(find("learners", name)()).items())
+    known = "".join(
+        f"#   {key}: {value}\n" for key, value in msgspec.to_builtins(asdict(find("learners", name)())).items()
+    )
     text = _HEAD.format(file=to, kind=kind, learner=name) + _BODIES[kind]
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_text(f"{text}# settings of {name}, with their defaults:\n{known}")
