@@ -40,7 +40,7 @@ class Catalogue:
         return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
 
-def draw_catalogue(seed: int = SEED, products: int | None = None) -> Catalogue:
+def draw_catalogue(seed: int = SEED, products: int | None = None, *, tied: bool = False) -> Catalogue:
     """A catalogue by the published law.
 
     m_j, s_j ~ |N(0, 1)|; Z_i ~ N(m_j, s_j²) cut to ≥ 0; P0_i = max(a_i + b Z_i, 1), a_i ~ N(1.3, ½²) cut to ≥ 0,
@@ -49,12 +49,14 @@ def draw_catalogue(seed: int = SEED, products: int | None = None) -> Catalogue:
     Args:
         seed: of the catalogue; the same in every environment.
         products: how many, about: the published sizes of categories scaled, none empty; None = 2,514 as published.
+        tied: s_j = m_j, as the published program draws.
     """
     scale = 1.0 if products is None else products / sum(SIZES)
     sizes = np.maximum(np.rint(np.array(SIZES) * scale).astype(np.int64), 1)
     rng = stream((seed, 0), Purpose.CATALOGUE)
     slope = float(np.exp(SLOPE[0] + SLOPE[1] * rng.standard_normal()))
     mean, spread = (np.repeat(np.abs(rng.standard_normal(len(sizes))), sizes) for _ in range(2))
+    spread = mean if tied else spread
     feature = truncated(rng.random(sizes.sum()), mean, spread, 0.0)
     intercept = truncated(rng.random(sizes.sum()), *INTERCEPT, 0.0)
     return Catalogue(sizes, np.maximum(intercept + slope * feature, LOWEST), feature)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from understudy.core.protocols import DiscretePolicy
+from understudy.envs.retail.shop import Offer
 from understudy.envs.retail.step import expected_basket
 from understudy.envs.retail.world import Retail
 from understudy.envs.walk import decide
@@ -33,25 +35,29 @@ def conditional(world: Retail, policy: DiscretePolicy, *, environments: int, ski
     kept: list[list[tuple[np.ndarray, ...]]] = []
     for t in range(skip + steps):
         action, _, _ = decide(policy, world.view().context, choices)
+        offers = world.offers(action)
         if t >= skip:
-            kept.append([_means(world, b, a) for b, a in enumerate(np.split(action, environments))])
-        world.step(action)
+            kept.append([])
+            offers = _noted(world, offers, kept[-1])
+        world.take(offers)
     return Means(*(np.array([[shop[i] for shop in row] for row in kept]) for i in range(6)))
 
 
-def _means(world: Retail, b: int, action: np.ndarray) -> tuple[np.ndarray, ...]:
-    shop, terms = world.shops[b], world.terms
-    offer = shop.offer(action)
-    mean = expected_basket(shop.market, terms.catalogue, offer.choice, shop.shelf.price, terms.cost)
-    p, q = offer.chance, mean.bought
-    revenue, lines, units = (p * part.sum(0) for part in (offer.kept * mean.shelf, q, mean.units))
-    return p, revenue, lines, units, p * (1 - (1 - q).prod(0)), q.mean(1)
+def _noted(world: Retail, offers: Iterator[Offer], row: list[tuple[np.ndarray, ...]]) -> Iterator[Offer]:
+    """The offers as they pass, and in ``row`` what each means on average."""
+    for shop, offer in zip(world.shops, offers):
+        terms, p = world.terms, offer.chance
+        mean = expected_basket(shop.market, terms.catalogue, offer.choice, shop.shelf.price, terms.cost)
+        q = mean.bought
+        revenue, lines, units = (p * part.sum(0) for part in (offer.kept * mean.shelf, q, mean.units))
+        row.append((p, revenue, lines, units, p * (1 - (1 - q).prod(0)), q.mean(1)))
+        yield offer
 
 
 def ratio(top: np.ndarray, bottom: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Σ top / Σ bottom and its standard error, from means of ``BATCH`` consecutive steps, linearised.
+    """R = Σ top / Σ bottom and its standard error, from the means a, b of n batches of ``BATCH`` consecutive steps.
 
-    se² = Var over batches of (a_b − R b_b) / (n ā²…): R = ā/b̄, residuals a_b − R b_b, se = sd / (b̄ √n).
+    se = sd(a − R b) / (b̄ √n): the ratio, linearised.
 
     Args: f64[T, E, ...]: steps, environments (or trajectories), and what stays apart. bottom None = 1.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from understudy.core.errors import StoreError
 from understudy.core.protocols import DiscretePolicy, Feedback, State, View
-from understudy.envs.retail.catalogue import draw_catalogue, read_catalogue
+from understudy.envs.retail.catalogue import Catalogue, draw_catalogue, read_catalogue
 from understudy.envs.retail.coupons import make_coupons
 from understudy.envs.retail.law import LAWS
 from understudy.envs.retail.market import Market, draw_market, read_market
 from understudy.envs.retail.observe import FEATURES
 from understudy.envs.retail.settings import LEVELS, SPLITS, Settings, problem_of
-from understudy.envs.retail.shop import MEMORY, Shop, Terms
+from understudy.envs.retail.shop import MEMORY, Offer, Shop, Terms
 
 
 class Retail:
@@ -30,14 +30,13 @@ class Retail:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         law = LAWS[settings.scenario]
-        given = settings.catalogue
-        catalogue = draw_catalogue(products=settings.products) if given is None else read_catalogue(given)
+        catalogue = _catalogue(settings)
         coupons = make_coupons(settings.coupon, settings.levels, len(catalogue.sizes))
         cost = settings.cost * catalogue.price
         self.terms = Terms(law, catalogue, coupons, cost, settings.reference_compat, settings.churn)
         self._files = [] if settings.draws is None else _draw_files(Path(settings.draws))
         self._read: dict[Path, Market] = {}
-        self.customers = self._market(0).customers if self._files else settings.customers
+        self.customers = self.market(0).customers if self._files else settings.customers
         self.problem = problem_of(settings, coupons.names)
         self.shops: list[Shop] = []
         self._noise, self._next, self._w = 0, 0, 0
@@ -69,7 +68,15 @@ class Retail:
 
     def step(self, action: np.ndarray) -> tuple[View, Feedback]:
         """Offer each customer coupon i32[w]; they visit, choose and pay."""
-        made = [shop.step(shop.offer(each)) for shop, each in zip(self.shops, self._offers(action))]
+        return self.take(self.offers(action))
+
+    def offers(self, action: np.ndarray) -> Iterator[Offer]:
+        """What coupons i32[w] make of this step, one environment after the other: nothing has been decided yet."""
+        return (shop.offer(each) for shop, each in zip(self.shops, self._actions(action)))
+
+    def take(self, offers: Iterable[Offer]) -> tuple[View, Feedback]:
+        """Customers decide on what they were offered; the environments move on."""
+        made = [shop.step(offer) for shop, offer in zip(self.shops, offers)]
         outcomes = np.concatenate([outcome for outcome, _ in made])[: self._w]
         terminated = np.concatenate([left for _, left in made])[: self._w]
         age = np.concatenate([shop.age for shop in self.shops])[: self._w]
@@ -89,7 +96,7 @@ class Retail:
         everybody is offered a.
         """
         if action is not None:
-            parts = [self._pays(shop, offer, shop.noise()) for shop, offer in zip(self.shops, self._offers(action))]
+            parts = [self._pays(shop, each, shop.noise()) for shop, each in zip(self.shops, self._actions(action))]
             return np.concatenate(parts)[: self._w]
         parts = []
         for shop in self.shops:
@@ -123,7 +130,7 @@ class Retail:
         u = self.customers
         return [slice(b * u, min((b + 1) * u, self._w)) for b in range(len(self.shops))]
 
-    def _offers(self, action: np.ndarray) -> list[np.ndarray]:
+    def _actions(self, action: np.ndarray) -> list[np.ndarray]:
         """i64[U] per environment; customers beyond w are offered nothing."""
         whole = np.zeros(len(self.shops) * self.customers, np.int64)
         whole[: self._w] = action
@@ -135,9 +142,9 @@ class Retail:
         return shop
 
     def _shop(self, number: int) -> Shop:
-        return Shop(self.terms, self._market(number), (number, self._noise))
+        return Shop(self.terms, self.market(number), (number, self._noise))
 
-    def _market(self, number: int) -> Market:
+    def market(self, number: int) -> Market:
         law, catalogue = self.terms.law, self.terms.catalogue
         if not self._files:
             return draw_market(law, catalogue, number, self.settings.customers, tied=self.terms.tied)
@@ -205,6 +212,12 @@ def retail(
             catalogue, draws, reference_compat,
         )
     )  # fmt: skip
+
+
+def _catalogue(settings: Settings) -> Catalogue:
+    if settings.catalogue is not None:
+        return read_catalogue(settings.catalogue)
+    return draw_catalogue(products=settings.products, tied=settings.reference_compat)
 
 
 def _draw_files(path: Path) -> list[Path]:
