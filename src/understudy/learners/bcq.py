@@ -38,7 +38,7 @@ class BCQ(GradientSettings):
         explore: share of uniform exploration in the policy made.
 
     Source: Fujimoto, Conti, Ghavamzadeh & Pineau 2019, equations 5 and 6.
-    Deviations: two networks instead of one trunk with two heads; soft lag; the lagged networks act.
+    Deviation: soft lag; the lagged network acts.
     """
 
     decay: float = 1.0
@@ -77,9 +77,9 @@ class BCQ(GradientSettings):
         return Imitating(self, classifier.fit(concat(list(data.scan())), data.problem, seed=seed))
 
     def init(self, problem: Problem, features: FeatureMap, *, seed: int) -> Training:
-        """The training before the first update: Q̂ and, side by side with it, π̂_b."""
-        k, members = discrete(problem, "bcq"), 2 if self.imitation == "network" else 1
-        return begin(self, layers((features.width, *self.hidden, k), members, [seed, 1]))
+        """The training before the first update: a trunk with the heads of Q̂ and, where it is a network, of π̂_b."""
+        k, heads = discrete(problem, "bcq"), 2 if self.imitation == "network" else 1
+        return begin(self, layers((features.width, *self.hidden, heads * k), 1, [seed, 1]))
 
     @property
     def update(self) -> Update:
@@ -90,13 +90,13 @@ class BCQ(GradientSettings):
         """The best lagged value among the likely actions, in units of reward."""
         if self.imitation != "network":
             raise ConfigError("this learner imitates by a model of the log: prepare it with the data first")
-        scores = QNetwork(features, _member(state.lagged, 1), problem.actions.k)
+        scores = QNetwork(features, _head(state.lagged, 1, problem.actions.k), problem.actions.k)
         return self.guarded(state, problem, features, Explore(scores, "softmax", 1.0))
 
     def guarded(self, state: Training, problem: Problem, features: FeatureMap, imitation: Any) -> DiscretePolicy:
         """The same with this π̂_b."""
         k = problem.actions.k
-        best = Explore(QNetwork(features, _member(state.lagged, 0), k, scale=1 / self.scale))
+        best = Explore(QNetwork(features, _head(state.lagged, 0, k), k, scale=1 / self.scale))
         return floored(Filtered(best, imitation, self.threshold), k, self.explore)
 
 
@@ -168,8 +168,10 @@ def imitation_loss(xp: Any, scores: Any, batch: Batch, penalty: float) -> Any:
     return (batch.weight * (penalty * (scores**2).mean(-1) - taken)).mean()
 
 
-def _member(tree: Any, i: int) -> Any:
-    return tuple((w[i : i + 1], b[i : i + 1]) for w, b in plain(tree))
+def _head(tree: Any, i: int, k: int) -> Any:
+    """The trunk with one of its heads."""
+    *trunk, (w, b) = plain(tree)
+    return (*trunk, (w[..., i * k : (i + 1) * k], b[..., i * k : (i + 1) * k]))
 
 
 @lru_cache(maxsize=32)
@@ -177,16 +179,19 @@ def _update(learner: BCQ) -> Update:
     package = jax()
     xp, still, own = package.numpy, package.lax.stop_gradient, learner.imitation == "network"
 
+    def heads(net: Any, x: Any) -> Any:
+        return xp.split(forward(xp, net, x)[0], 1 + own, axis=-1)
+
     def objective(net: Any, lagged: Any, fixed: Any, batch: Batch) -> tuple[Any, dict[str, Any]]:
-        scores, ahead, allowed = forward(xp, net, batch.x), forward(xp, lagged, batch.next_x), batch.next_allowed
+        (q, *scores), (lagged_q, *ahead) = heads(net, batch.x), heads(lagged, batch.next_x)
+        allowed, following = batch.next_allowed, still(heads(net, batch.next_x)[0])
         if own:
-            allowed = bellman.likely(xp, bellman.softmax(xp, ahead[1], allowed), learner.threshold, allowed)
-        following = still(forward(xp, [(w[:1], b[:1]) for w, b in net], batch.next_x)[0])
-        value = loss(xp, scores[0], following, ahead[0], batch, allowed, learner)
-        figures = {"q": scores[0].mean(), "likely": 1.0 if allowed is None else allowed.mean()}
+            allowed = bellman.likely(xp, bellman.softmax(xp, ahead[0], allowed), learner.threshold, allowed)
+        value = loss(xp, q, following, lagged_q, batch, allowed, learner)
+        figures = {"q": q.mean(), "likely": 1.0 if allowed is None else allowed.mean()}
         if not own:
             return value, figures
-        imitation = imitation_loss(xp, scores[1], batch, learner.penalty)
+        imitation = imitation_loss(xp, scores[0], batch, learner.penalty)
         return value + imitation, figures | {"imitation": imitation}
 
     return stepping(learner, objective)

@@ -105,7 +105,7 @@ def fit_from(
 
 
 def networks_of(policy: Any) -> tuple[FeatureMap, list[tuple[Any, Any]], float]:
-    """(feature map, layers, scale) inside a policy of ours; a filtered policy's two networks side by side.
+    """(feature map, layers, scale) inside a policy of ours; a filtered policy's two heads on their one trunk.
 
     Raises: ConfigError for any other policy.
     """
@@ -118,7 +118,10 @@ def networks_of(policy: Any) -> tuple[FeatureMap, list[tuple[Any, Any]], float]:
         if not isinstance(getattr(policy.imitation, "model", None), QNetwork):
             return features, own, scale
         _, other, _ = networks_of(policy.imitation)
-        return features, [tuple(map(np.concatenate, zip(a, b))) for a, b in zip(own, other)], scale  # type: ignore
+        if not all(np.array_equal(a, b) for mine, theirs in zip(own[:-1], other[:-1]) for a, b in zip(mine, theirs)):
+            raise ConfigError("the policy to start from has two trunks; train it again", field="start")
+        head = tuple(np.concatenate(parts, axis=-1) for parts in zip(own[-1], other[-1]))
+        return features, [*own[:-1], head], scale  # type: ignore
     model = policy.model if isinstance(policy, Explore) else None
     if not isinstance(model, QNetwork):
         raise ConfigError("the policy to start from holds no network of action values", field="start")
