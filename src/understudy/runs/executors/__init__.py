@@ -3,4 +3,5 @@
 EXECUTORS = {
     "inline": "understudy.runs.executors.inline:Inline",
     "local": "understudy.runs.executors.local:Local",
+    "slurm": "understudy.runs.executors.slurm:Slurm",
 }

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.core.jobs import Job, JobState
-from understudy.runs.executors.local import Local
+from understudy.runs.executors.array import Array
+from understudy.runs.executors.local import Local, known
 
 
 @dataclass(frozen=True)
@@ -17,14 +18,15 @@ class Inline:
     folder: Path
 
     def check(self, jobs: Sequence[Job]) -> None:
-        """Nothing is refused."""
+        """Raises: ConfigError for a job that this machine could never run."""
+        Local(self.folder).check(jobs)
 
     def submit(self, name: str, jobs: Sequence[Job], *, after: Sequence[str] = ()) -> None:
-        """Run the jobs, here and now."""
-        pool = Local(self.folder, workers=1)
-        if not pool.poll(name):
-            pool.write(name, jobs)
-            pool.run(name)
+        """Run the jobs, here and now. Raises: KeyboardInterrupt when interrupted, with what ran ended."""
+        for other in after:
+            known(self.poll(other), other)
+        if Array(self.folder / name).take(jobs):
+            Local(self.folder, workers=1).run(name, after)
 
     def poll(self, name: str) -> tuple[JobState, ...]:
         """As the folder has it."""

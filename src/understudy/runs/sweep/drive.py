@@ -11,7 +11,7 @@ from typing import Any
 
 from understudy.core.errors import ConfigError
 from understudy.core.jobs import ALIVE
-from understudy.runs.executors.build import make_executor
+from understudy.runs.executors.build import make_executor, remember
 from understudy.runs.sweep.experiment import Plan, overridden, plan, read_experiment
 from understudy.runs.sweep.radix import indices
 from understudy.runs.sweep.study import SAY, Study, begin, open_study, send, states, work
@@ -72,6 +72,7 @@ def sweep(file: Path, to: Path, asked: Asked, told: SAY = lambda line: None) -> 
     at = asked.at.replace("-", "_")
     executor = make_executor(at, to, asked.cluster)
     study = begin(experiment, to, asked.runs)
+    remember(at, to, asked.cluster)
     sent = send(study, executor, at, chosen)
     told(f"{study.folder}: nothing to submit" if sent is None else f"{sent.name}: {len(sent.jobs)} jobs at {asked.at}")
     if asked.wait:
