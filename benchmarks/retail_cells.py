@@ -99,7 +99,11 @@ def compare_ratios(seed: int, means: dict[str, Means], expected: dict[str, Any])
     """Revenue of fixed coupons relative to the random policy, paired on common noise."""
     theirs = expected["environments"][str(seed)]["expected_revenue_ratio_to_uniform_random"]
     random = means["uniform_random"].revenue.mean(2)
-    return [_one(f"{seed}/{arm}/ratio", ratio(means[arm].revenue.mean(2), random), theirs[arm]) for arm in theirs]
+    return [
+        _one(f"{seed}/{arm}/ratio", ratio(means[arm].revenue.mean(2), random), theirs[arm])
+        for arm in theirs
+        if arm in means
+    ]
 
 
 def compare_exogenous(expected: dict[str, Any], trajectories: int) -> list[Compared]:

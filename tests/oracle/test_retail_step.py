@@ -151,5 +151,5 @@ def test_files_that_are_no_environment_are_refused(catalogue: Catalogue, tmp_pat
     with pytest.raises(DataError, match="theta_u must be"):
         read_market(tmp_path / "short.npz", catalogue, LAW)
     np.savez(tmp_path / "pickle.npz", **{**arrays, "bu_u": np.array([{}], object)})
-    with pytest.raises(DataError, match="pickle.npz"):
+    with pytest.raises(DataError, match=r"pickle\.npz"):
         read_market(tmp_path / "pickle.npz", catalogue, LAW)
