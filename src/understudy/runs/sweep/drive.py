@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from understudy.core.jobs import ALIVE
 from understudy.runs.executors.build import make_executor, remember
 from understudy.runs.sweep.experiment import Plan, overridden, plan, read_experiment
 from understudy.runs.sweep.radix import indices
-from understudy.runs.sweep.study import SAY, Study, begin, open_study, send, states, work
+from understudy.runs.sweep.study import SAY, Study, begin, dropped, open_study, send, states, under_way, work
 from understudy.runs.sweep.table import gather
 
 LOOK = 0.1  # seconds between looks at jobs that run here; twenty times as long at a scheduler, which others ask too
@@ -38,16 +38,21 @@ class Asked:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a study stands."""
+    """How a study stands. ``lost``: runs that were waited for, and whose workers ended without a result."""
 
     counts: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    lost: tuple[int, ...] = ()
 
     def lines(self) -> list[str]:
         """For a person."""
         total = sum(self.counts.values())
         states = ", ".join(f"{n} {state}" for state, n in self.counts.items())
-        return [*self.notes, f"{total} runs: {states}"]
+        lines = [*self.notes, f"{total} runs: {states}"]
+        if self.lost:
+            lines.append(f"{len(self.lost)} runs were lost by their workers, the last time all of them; the first is"
+                         f" {self.lost[0]}: understudy logs STUDY --index {self.lost[0]}")  # fmt: skip
+        return lines
 
     def as_dict(self) -> dict[str, Any]:
         """For a machine."""
@@ -55,12 +60,12 @@ class Outcome:
 
     @property
     def code(self) -> int:
-        """1 where a run failed."""
-        return int(self.counts.get("failed", 0) > 0)
+        """1 where a run failed or was lost."""
+        return int(self.counts.get("failed", 0) > 0 or len(self.lost) > 0)
 
 
 def sweep(file: Path, to: Path, asked: Asked, told: SAY = lambda line: None) -> Outcome:
-    """Do what is missing of an experiment's runs.
+    """Do what is missing of an experiment's runs. What a worker has lost is sent again while that settles any run.
 
     Raises: ConfigError, ExecutorError for whatever is wrong, before anything is submitted.
     """
@@ -73,11 +78,16 @@ def sweep(file: Path, to: Path, asked: Asked, told: SAY = lambda line: None) -> 
     executor = make_executor(at, to, asked.cluster)
     study = begin(experiment, to, asked.runs)
     remember(at, to, asked.cluster)
-    sent = send(study, executor, at, chosen)
-    told(f"{study.folder}: nothing to submit" if sent is None else f"{sent.name}: {len(sent.jobs)} jobs at {asked.at}")
-    if asked.wait:
+    left, before = _open(study, chosen), None
+    while before is None or 0 < len(left) < before:
+        sent = send(study, executor, at, left)
+        told(f"{to}: nothing to submit" if sent is None else f"{sent.name}: {len(sent.jobs)} jobs at {asked.at}")
+        if not asked.wait:
+            return standing(study, {at: executor})
         _watch(study, at, executor, told)
-    return standing(study, {at: executor})
+        before, ended = len(left), dropped(study, executor, at)
+        left = [index for index in _open(study, chosen) if index not in ended]
+    return replace(standing(study, {at: executor}), lost=tuple(left))
 
 
 def run_here(path: Path, overrides: Mapping[str, Any], to: Path | None, index: str, told: SAY) -> Outcome:
@@ -90,10 +100,11 @@ def run_here(path: Path, overrides: Mapping[str, Any], to: Path | None, index: s
         raise ConfigError("missing: --to", hint="Say where the study is to lie.", field="to")
     else:
         study = begin(read_experiment(path, overrides), to)
-    work(study, indices(index) if index else range(study.plan.total), told)
+    chosen = indices(index) if index else range(study.plan.total)
+    work(study, chosen, told)
     if not path.is_dir():
         gather(study)
-    return standing(study, {})
+    return Outcome(Counter(sorted(study.outcome(run) for run in study.plan.runs(chosen))))
 
 
 def standing(study: Study, executors: Mapping[str, Any]) -> Outcome:
@@ -123,15 +134,20 @@ def log_of(folder: Path, index: int) -> str:
     )
 
 
+def _open(study: Study, chosen: list[int] | None) -> list[int]:
+    return [run.index for run in study.missing(chosen)]
+
+
 def _watch(study: Study, at: str, executor: Any, told: SAY) -> None:
     """Until nothing waits or runs; tells of every change, and gathers at the end."""
     before: Mapping[str, int] = {}
     while True:
+        busy = next(under_way(study, executor, at, study.submissions()), None) is not None
         counts = Counter(states(study, {at: executor}).values())
         if counts != before:
             told("  ".join(f"{n} {state}" for state, n in sorted(counts.items())))
             before = counts
-        if not (counts["running"] or counts["waiting"]):
+        if not busy:
             gather(study)
             return
         time.sleep(LOOK * (20 if at in FAR else 1))

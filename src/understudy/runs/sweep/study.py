@@ -31,7 +31,7 @@ import msgspec
 
 from understudy import __version__
 from understudy.core.errors import StoreError, UnderstudyError
-from understudy.core.jobs import ALIVE, Executor, Job
+from understudy.core.jobs import ALIVE, Executor, Job, JobState
 from understudy.data.artifact import write_artifact
 from understudy.data.store import LocalStore
 from understudy.runs.sweep.experiment import Experiment, Plan, Run, plan, read_experiment
@@ -92,6 +92,12 @@ class Study:
         """All that was ever sent away, oldest first."""
         paths = sorted((self.folder / "submissions").glob("*.json"))
         return [msgspec.json.decode(path.read_bytes(), type=Submission) for path in paths]
+
+    def outcome(self, run: Run) -> str:
+        """done, failed or missing: of one run, without a look at the others."""
+        if (self.path(run) / "manifest.json").exists():
+            return "done"
+        return "failed" if (self.folder / "failures" / f"{run.id}.json").exists() else "missing"
 
     def missing(self, indices: Sequence[int] | None = None) -> list[Run]:
         """Runs that are neither finished nor known to fail."""
@@ -160,7 +166,7 @@ def work(study: Study, indices: Sequence[int], say: SAY = lambda line: None) -> 
     """
     failed = 0
     for run in study.plan.runs(indices):
-        if (study.path(run) / "manifest.json").exists() or (study.folder / "failures" / f"{run.id}.json").exists():
+        if study.outcome(run) != "missing":
             say(f"run {run.index} ({run.id}) is done already")
             continue
         try:
@@ -224,6 +230,15 @@ def under_way(study: Study, executor: Executor, name: str, past: Iterable[Submis
                 yield from indices
 
 
+def dropped(study: Study, executor: Executor, name: str) -> set[int]:
+    """Indices of runs whose last job was cancelled: nobody is to begin them again unasked."""
+    last: dict[int, JobState] = {}
+    for each in study.submissions():
+        if each.executor == name:
+            last |= {index: state for group, state in zip(each.jobs, executor.poll(each.name)) for index in group}
+    return {index for index, state in last.items() if state == "cancelled"}
+
+
 def job(study: Study, indices: Sequence[int]) -> Job:
     """The command line that does these runs."""
     text = ",".join(map(str, indices))
@@ -232,7 +247,6 @@ def job(study: Study, indices: Sequence[int]) -> Job:
 
 def states(study: Study, executors: Mapping[str, Executor]) -> dict[int, str]:
     """Run index → done, failed, running, waiting or missing; a run whose job vanished is missing."""
-    done, failed = study.done(), study.failures()
     sent = {
         index: state
         for each in study.submissions()
@@ -241,6 +255,7 @@ def states(study: Study, executors: Mapping[str, Executor]) -> dict[int, str]:
         for index in indices
         if state in ALIVE
     }
+    done, failed = study.done(), study.failures()  # after the jobs: what ended since then is settled, not missing
     return {run.index: _state(run, done, failed, sent) for run in study.plan.runs()}
 
 
