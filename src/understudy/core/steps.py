@@ -45,6 +45,7 @@ class Steps:
     propensities: np.ndarray | None = None  # f64[n, k]
     outcomes: np.ndarray | None = None  # f64[n, o]; NaN = none arrived and the default stood in
     final_context: np.ndarray | None = None  # f32[m, d] context after the last step of a truncated episode
+    final_allowed: np.ndarray | None = None  # bool[m, k] what could have been done in it; None = not known, so all
     span: np.ndarray | None = None  # f64[n] time to the next step, in units of γ's exponent; None = 1 each
     origin: Origin | None = None
 
@@ -67,14 +68,15 @@ class Steps:
         rows = keep if self.m == self.n else np.repeat(keep, lengths)
         per_row = {f.name: _take(getattr(self, f.name), rows) for f in fields(self) if f.name not in _PER_EPISODE}
         starts = np.concatenate([[0], np.cumsum(lengths[keep])]).astype(np.int64)
-        return Steps(starts=starts, unit=self.unit[keep], final_context=_take(self.final_context, keep), **per_row)
+        per_episode = {name: _take(getattr(self, name), keep) for name in _PER_EPISODE - {"starts"}}
+        return Steps(starts=starts, **per_episode, **per_row)
 
     def with_(self, **changes: object) -> Steps:
         """A copy with some columns replaced."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
-_PER_EPISODE = frozenset({"starts", "unit", "final_context"})
+_PER_EPISODE = frozenset({"starts", "unit", "final_context", "final_allowed"})
 
 
 def _take(column: Any, rows: np.ndarray) -> Any:

@@ -48,7 +48,11 @@ def decision_table(steps: Steps, problem: Problem, *, prefix: str = "e", policy_
         columns[name] = _feature(feature, context[:, j])
     columns["action"] = _action(steps.action[source], problem, closing)
     if steps.allowed is not None:
-        columns["possible_actions"] = _allowed(steps.allowed[source], problem.actions.names, closing)
+        allowed, unknown = steps.allowed[source], closing
+        if steps.final_allowed is not None:
+            allowed[closing] = steps.final_allowed[episode[closing]]
+            unknown = closing & ~allowed.any(1)
+        columns["possible_actions"] = _allowed(allowed, problem.actions.names, unknown)
     if steps.propensity is not None:
         columns["propensity"] = pa.array(steps.propensity[source], mask=closing)
     for j, name in enumerate(problem.outcome_names):

@@ -17,6 +17,7 @@ from understudy.core.problem import Problem
 from understudy.data.artifact import write_artifact
 from understudy.data.log import PROBLEM, QUARANTINE, Log, scratch
 from understudy.data.read import Names, Reject, read
+from understudy.data.schema import check_names
 from understudy.data.settle import settle
 from understudy.data.sources import Source, resolve
 from understudy.data.staging import Quarantine, Staging
@@ -66,6 +67,7 @@ def fill(
     folder: Path, sources: list[Source], problem: Problem, aside: Sequence[Reject] = (), *, hollow: bool = False
 ) -> dict[str, int]:
     """Write a log's files; ``hollow`` allows one without decisions. Returns its counts."""
+    check_names(problem)
     (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(problem)) + b"\n")
     with Quarantine(folder / QUARANTINE, [source.name for source in sources]) as quarantine:
         quarantine.add(0, [("row", reject) for reject in aside])

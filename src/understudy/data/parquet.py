@@ -15,7 +15,7 @@ from understudy.core.errors import StoreError
 from understudy.core.hashing import mix
 from understudy.core.problem import Problem
 from understudy.core.steps import Origin, Steps, concat
-from understudy.data.schema import action_columns, final_columns
+from understudy.data.schema import FINAL_ALLOWED, action_columns, final_columns
 from understudy.data.validate import hashed
 
 STEPS = "steps.parquet"
@@ -30,7 +30,8 @@ def read_steps(path: Path, problem: Problem, optional: list[str], batch_size: in
     names += [f"outcome.{name}" for name in problem.outcome_names]
     there = set(column_names(path))
     names += JOINED if "decision" in there else PLACED
-    names += [name for name in ("span", *final_columns(problem)) if name in there]
+    masked = [FINAL_ALLOWED] if "allowed" in optional else []
+    names += [name for name in ("span", *final_columns(problem), *masked) if name in there]
     batches = (as_steps(batch, problem, optional) for batch in _batches(path, batch_size, names) if batch.num_rows)
     yield from batches if problem.bandit else _whole_episodes(batches)
 
@@ -53,6 +54,7 @@ def as_steps(batch: pa.RecordBatch, problem: Problem, optional: list[str]) -> St
     starts = np.arange(n) if problem.bandit else np.flatnonzero(np.r_[True, episode[1:] != episode[:-1]])
     starts = np.append(starts, n).astype(np.int64)
     final = [name for name in final_columns(problem) if name in batch.schema.names]
+    masked = FINAL_ALLOWED in batch.schema.names
     return Steps(
         starts=starts,
         unit=unit[starts[:-1]],
@@ -67,6 +69,7 @@ def as_steps(batch: pa.RecordBatch, problem: Problem, optional: list[str]) -> St
         propensities=_matrix(batch.column("propensities"), k) if "propensities" in optional else None,
         outcomes=outcomes,
         final_context=matrix(final, np.float32)[starts[1:] - 1] if final else None,
+        final_allowed=_final_masks(batch.column(FINAL_ALLOWED), starts[1:] - 1, k) if masked else None,
         span=column("span") if "span" in batch.schema.names else None,
         origin=origin,
     )
@@ -131,6 +134,14 @@ def _matrix(column: pa.Array, k: int) -> np.ndarray:
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), k)
 
 
+def _final_masks(column: pa.Array, last: np.ndarray, k: int) -> np.ndarray:
+    """bool[m, k] of the rows ``last``; all where there is none, since nothing follows there."""
+    masks, told = column.take(pa.array(last)), np.ones((len(last), k), bool)
+    there = np.asarray(masks.is_valid())
+    told[there] = _matrix(masks.drop_null(), k)
+    return told
+
+
 def _whole_episodes(batches: Iterator[Steps]) -> Iterator[Steps]:
     """Hold back the last episode of each batch, and put it before the next one."""
     held: Steps | None = None
@@ -151,7 +162,9 @@ def _glue(held: Steps | None, steps: Steps) -> Steps:
     if held.terminated[-1] or held.truncated[-1]:
         return whole
     keep = np.arange(whole.m) != held.m  # the first episode of ``steps`` goes on where ``held`` stopped
-    final = whole.final_context
-    if final is not None:  # it stands in the episode's last row, so the part before has none
-        final = np.delete(final, held.m - 1, axis=0)
-    return whole.with_(starts=whole.starts[np.append(keep, True)], unit=whole.unit[keep], final_context=final)
+    final = {  # they stand in the episode's last row, so the part before has none
+        name: np.delete(column, held.m - 1, axis=0)
+        for name in ("final_context", "final_allowed")
+        if (column := getattr(whole, name)) is not None
+    }
+    return whole.with_(starts=whole.starts[np.append(keep, True)], unit=whole.unit[keep], **final)

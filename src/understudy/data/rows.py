@@ -13,43 +13,43 @@ import numpy as np
 from understudy.core.steps import Steps, Transitions
 from understudy.ops.transitions import transitions
 
+FINAL = ("final_context", "final_allowed")
 COLUMNS = ("context", "action", "reward", "terminated", "truncated", "allowed", "propensity", "span")
 _AT_ONCE = 512
 
 
 @dataclass(frozen=True)
 class RowFile:
-    """Every step of a dataset as a record, and every episode's final context; gone when nobody holds it any more.
+    """Every step of a dataset as a record, and every episode's final context and mask; gone when nobody holds it.
 
     A draw touches a page of the file per row, and gives the pages back at once: memory grows with the draw and not
     with the dataset. The same rows give the same transitions as in memory, bit for bit.
     """
 
     rows: np.memmap  # [n] records of COLUMNS, and the episode's number
-    final: np.memmap | None  # f32[m, d]
+    final: np.memmap | None  # [m] records of FINAL
     files: tuple[Any, ...]  # open handles of unlinked files
 
     @staticmethod
     def spill(batches: Iterator[Steps]) -> RowFile:
         """Write the steps once, in order. Raises: OSError where the temporary folder is full."""
         rows, final = (tempfile.TemporaryFile(prefix="understudy-rows-") for _ in range(2))  # noqa: SIM115  held open
-        kind, width, episodes, cut = None, 0, 0, False
+        kind, ending, episodes = None, np.dtype([]), 0
         for steps in batches:
-            kind = kind or _record(steps)
-            record = np.empty(steps.n, kind)
-            for name in kind.names or ():
-                if name != "episode":
-                    record[name] = getattr(steps, name)
+            if kind is None:
+                kind, ending = (
+                    np.dtype([("episode", np.int64), *_kinds(steps, COLUMNS)]),
+                    np.dtype(_kinds(steps, FINAL)),
+                )
+            record = _filled(steps, kind, steps.n)
             record["episode"] = np.repeat(np.arange(episodes, episodes + steps.m), np.diff(steps.starts))
             rows.write(record.tobytes())
-            if steps.final_context is not None:
-                cut, width = True, steps.final_context.shape[1]
-                final.write(steps.final_context.astype(np.float32, copy=False).tobytes())
+            final.write(_filled(steps, ending, steps.m).tobytes())
             episodes += steps.m
         rows.flush()
         final.flush()
         assert kind is not None, "a dataset that is read at random is not empty"
-        ends = np.memmap(final, np.float32, "r", shape=(episodes, width)) if cut and width else None
+        ends = np.memmap(final, ending, "r") if ending.itemsize else None
         return RowFile(np.memmap(rows, kind, "r"), ends, (rows, final))
 
     def transitions(self, at: np.ndarray, discount: float, n: int = 1) -> Transitions:
@@ -59,12 +59,14 @@ class RowFile:
         record = _gathered(self.rows, index.ravel())
         columns: dict[str, Any] = {name: np.ascontiguousarray(record[name]) for name in record.dtype.names or ()}
         episode = columns.pop("episode")[:: n + 1]
+        if self.final is not None:
+            ends = _gathered(self.final, episode)
+            columns |= {name: np.ascontiguousarray(ends[name]) for name in ends.dtype.names or ()}
         starts = np.arange(len(at) + 1) * (n + 1)
         few = Steps(
             starts=starts,
             unit=np.zeros(len(at), np.uint64),
             time=np.zeros(len(record), np.int64),
-            final_context=None if self.final is None else _gathered(self.final, episode),
             **columns,
         )
         drawn = transitions(few, starts[:-1], discount, n)
@@ -83,11 +85,16 @@ def _gathered(held: np.memmap, rows: np.ndarray) -> np.ndarray:
     return out
 
 
-def _record(steps: Steps) -> np.dtype:
-    """The record of these steps: the columns they have."""
-    fields: list[Any] = [("episode", np.int64)]
-    for name in COLUMNS:
-        column = getattr(steps, name)
-        if column is not None:
-            fields.append((name, column.dtype, column.shape[1:]))
-    return np.dtype(fields)
+def _kinds(steps: Steps, names: tuple[str, ...]) -> list[Any]:
+    """Name, type and width of those columns that these steps have."""
+    columns = {name: column for name in names if (column := getattr(steps, name)) is not None}
+    return [(name, column.dtype, column.shape[1:]) for name, column in columns.items()]
+
+
+def _filled(steps: Steps, kind: np.dtype, n: int) -> np.ndarray:
+    """n records of these steps' columns."""
+    record = np.empty(n, kind)
+    for name in kind.names or ():
+        if name != "episode":
+            record[name] = getattr(steps, name)
+    return record

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 
+from understudy.core.errors import ConfigError
 from understudy.core.problem import Problem
 
 
@@ -76,6 +79,31 @@ def action_columns(problem: Problem) -> list[str]:
 def final_columns(problem: Problem) -> list[str]:
     """The context that followed the last step of a truncated episode; null in every other row."""
     return [f"final.{name}" for name in problem.feature_names]
+
+
+FINAL_ALLOWED = "final_allowed"  # what could have been done in that context; null in every other row
+
+
+def check_names(problem: Problem) -> None:
+    """Refuse names that an engine takes for one. Raises: ConfigError."""
+    for what, names in (("features", problem.feature_names), ("outcomes", problem.outcome_names)):
+        if twice := alike(names):
+            raise ConfigError(
+                f"the problem's {what} {twice[0]!r} and {twice[1]!r} differ by case only",
+                "SQL engines take them for one column, and one would get the values of the other.",
+                "Rename one of them, in the problem and in the data.",
+                field=twice[1],
+            )
+
+
+def alike(names: Iterable[str]) -> tuple[str, str] | None:
+    """The first two names that differ by case only, or not at all."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.lower() in seen:
+            return seen[name.lower()], name
+        seen[name.lower()] = name
+    return None
 
 
 def quoted(name: str) -> str:

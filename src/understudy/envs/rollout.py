@@ -102,6 +102,7 @@ def episodes(
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     last, cut = starts[1:] - 1, took["truncated"][starts[1:] - 1]
     final = np.where(cut[:, None], took["following"][last], np.float32(np.nan))
+    masks = took["next_allowed"]
     n = len(rows)
     return Steps(
         starts=starts,
@@ -117,6 +118,7 @@ def episodes(
         propensities=took["propensities"],
         outcomes=took["outcomes"],
         final_context=final,
+        final_allowed=None if masks is None else masks[last] | ~cut[:, None],
         origin=Origin(
             decision=mix(np.arange(n, dtype=np.uint64), seed + 1),
             policy=np.full(n, text_hash(policy_id) if policy_id else 0, np.uint64),

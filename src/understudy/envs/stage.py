@@ -45,8 +45,8 @@ class Stage:
             action, propensity, _ = decide(policy, view.context, self._choices, view.allowed)
             after, feedback = self.env.step(action)
             ended = feedback.terminated | feedback.truncated
-            allowed = np.zeros((self.w, 0), bool) if view.allowed is None else view.allowed
-            rows.append((view.context, action, propensity, feedback.reward, feedback.terminated, ended, allowed))
+            masks = (np.zeros((self.w, 0), bool) if each is None else each for each in (view.allowed, after.allowed))
+            rows.append((view.context, action, propensity, feedback.reward, feedback.terminated, ended, *masks))
             following.append(after.context)
             self._earned += feedback.reward
             self.finished += self._earned[ended].tolist()
@@ -58,7 +58,8 @@ class Stage:
 
 def _steps(rows: list[Row], following: np.ndarray) -> Steps:
     """Ticks [T] of w worlds → steps, world by world; following f32[w, T, d] is what truly came after each."""
-    context, action, propensity, reward, terminated, ended, allowed = (np.stack(column, 1) for column in zip(*rows))
+    context, action, propensity, reward, terminated, ended, *masks = (np.stack(column, 1) for column in zip(*rows))
+    allowed, beyond = (mask.reshape(-1, mask.shape[-1]) if mask.shape[-1] else None for mask in masks)
     w, ticks = reward.shape
     last = ended.copy()
     last[:, -1] = True
@@ -73,7 +74,8 @@ def _steps(rows: list[Row], following: np.ndarray) -> Steps:
         reward=reward.ravel(),
         terminated=terminated.ravel(),
         truncated=flat & ~terminated.ravel(),
-        allowed=allowed.reshape(w * ticks, -1) if allowed.shape[-1] else None,
+        allowed=allowed,
         propensity=propensity.ravel(),
         final_context=following.reshape(w * ticks, -1)[at].astype(np.float32),
+        final_allowed=None if beyond is None else beyond[at],
     )

@@ -29,6 +29,7 @@ class Tick:
     terminated: np.ndarray  # bool[w]
     truncated: np.ndarray  # bool[w]
     following: np.ndarray  # f32[w, d] the context that truly followed, also after an end
+    next_allowed: np.ndarray | None  # bool[w, k] what could be done in it
 
 
 def walk(
@@ -62,7 +63,7 @@ def walk(
             truncated = truncated | ((age >= max_steps) & ~feedback.terminated)
         yield Tick(
             episode, view.context, view.allowed, action, propensity, pmf,
-            feedback.reward, feedback.outcomes, feedback.terminated, truncated, following.context,
+            feedback.reward, feedback.outcomes, feedback.terminated, truncated, following.context, following.allowed,
         )  # fmt: skip
         view, ended = following, feedback.terminated | truncated
         count = int(np.count_nonzero(ended))

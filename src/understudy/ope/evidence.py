@@ -141,7 +141,8 @@ def rows(e: Evidence, part: slice) -> Evidence:
     steps = e.steps
     per_row = {f.name: getattr(steps, f.name)[part] for f in fields(Steps) if _sliceable(steps, f.name)}
     starts = np.arange(len(per_row["reward"]) + 1)
-    short = replace(steps, **{**per_row, "starts": starts, "origin": None, "final_context": None})
+    whole = dict.fromkeys(("origin", "final_context", "final_allowed"))
+    short = replace(steps, **{**per_row, **whole, "starts": starts})
     columns = {name: getattr(e, name) for name in ("ratio", "q", "v", "match", "density_ratio")}
     return replace(e, steps=short, **{k: None if c is None else c[part] for k, c in columns.items()})
 
@@ -311,4 +312,5 @@ def _ratio(chance: np.ndarray, steps: Steps) -> np.ndarray:
 
 
 def _sliceable(steps: Steps, name: str) -> bool:
-    return name not in ("starts", "origin", "final_context") and getattr(steps, name) is not None
+    whole = ("starts", "origin", "final_context", "final_allowed")
+    return name not in whole and getattr(steps, name) is not None

@@ -51,7 +51,9 @@ def following(steps: Steps, problem: Problem) -> Following:
         context[last[cut]] = steps.final_context[cut]  # pyright: ignore[reportOptionalSubscript]
     discount = returns.hops(steps, problem.discount)
     discount[last[over]] = 0.0
-    allowed = None if steps.allowed is None else steps.allowed[next_row]  # after a cut, the last mask known stands in
+    allowed = None if steps.allowed is None else steps.allowed[next_row]
+    if allowed is not None:  # a mask that nobody logged is none: what was allowed one step earlier says nothing
+        allowed[last[cut]] = True if steps.final_allowed is None else steps.final_allowed[cut]
     return Following(context, allowed, discount, next_row)
 
 
@@ -84,7 +86,7 @@ def with_clock(problem: Problem) -> Problem:
 def tell_time(steps: Steps, after: Following | None = None) -> tuple[Steps, Following | None]:
     """Steps, and what follows them, with t as their last column."""
     t = returns.places(steps.starts).astype(np.float32)
-    told = steps.with_(context=np.column_stack([steps.context, t]), final_context=None)
+    told = steps.with_(context=np.column_stack([steps.context, t]), final_context=None, final_allowed=None)
     if after is None:
         return told, None
     return told, replace(after, context=np.column_stack([after.context, t + 1]))

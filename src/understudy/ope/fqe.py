@@ -43,7 +43,8 @@ class FittedQ:
         if not cut.any() or steps.final_context is None:
             return None
         last, context = steps.starts[1:][cut] - 1, steps.final_context[cut]
-        pi = policy.probs(context, None if steps.allowed is None else steps.allowed[last])  # type: ignore[attr-defined]
+        allowed = None if steps.final_allowed is None else steps.final_allowed[cut]  # not known: all
+        pi = policy.probs(context, allowed)  # type: ignore[attr-defined]
         if self.clock:
             context = np.column_stack([context, returns.lengths(steps.starts)[cut]]).astype(np.float32)
         ends = Steps(

@@ -176,7 +176,7 @@ def piece(e: Evidence, first: int, stop: int) -> Evidence:
     row = {name: column[a:b] for name in _ROW if (column := getattr(steps, name)) is not None}
     short = replace(
         steps, starts=steps.starts[first : stop + 1] - a, unit=steps.unit[first:stop], final_context=None,
-        origin=None, outcomes=None, **row,
+        final_allowed=None, origin=None, outcomes=None, **row,
     )  # fmt: skip
     columns = {name: getattr(e, name) for name in ("ratio", "q", "v", "match", "density_ratio")}
     cut = {name: None if column is None else column[a:b] for name, column in columns.items()}

@@ -151,7 +151,8 @@ _WORTH = {
     "gaps": "times the next sequence number is more than one further",
     "one_step_episodes": "episodes have one step only",
     "joined_across": "neighbors were joined across rows outside of ds",
-    "cut_short": "episodes go on after ds; their last row in it counts as the end",
+    "cut_short": "episodes go on after ds; they are truncated there",
+    "cut_stateless": "episodes end in rows without a state; their last step is truncated",
     "lost_rewards": "rewards stood on closing rows (timeline.json has their sum)",
     "null_state_rewards": "rewards stood on rows without a state (timeline.json has their sum)",
 }

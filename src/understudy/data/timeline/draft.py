@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from understudy.core.errors import DataError
 from understudy.core.problem import ActionSpace, Feature, OutcomeSpec, Problem
 from understudy.data.log import database, scratch
-from understudy.data.parquet import column_names
-from understudy.data.read import event_lines
-from understudy.data.schema import quoted
-from understudy.data.sources import format_of, resolve
-from understudy.data.timeline.source import VIEW, open_table
+from understudy.data.schema import alike, quoted
+from understudy.data.sources import resolve
+from understudy.data.timeline.source import VIEW, first_names, open_table
 from understudy.data.timeline.table import REAL, ROLES, WHOLE, Table, map_types, plain
 
 MOST_CATEGORIES = 100
@@ -30,28 +25,10 @@ Notes = dict[str, list[str]]
 
 def is_table(path: Path) -> bool:
     """Whether a file's columns are those of a table of episodes: an episode, a sequence number and an action."""
-    names = _first_names(path)
+    names = first_names(path)
     return "decision_id" not in names and all(
         any(name in names for name in ROLES[role]) for role in ("episode", "sequence", "action")
     )
-
-
-def _first_names(path: Path) -> list[str]:
-    """Names of a file's columns, from its beginning; none where it cannot be told."""
-    kind = format_of(path)
-    if kind == "parquet":
-        return column_names(path)
-    if kind is None or not path.is_file():
-        return []
-    line = next((line for _, line in event_lines(path)), b"")
-    if not isinstance(line, bytes):
-        return []
-    if kind == "csv":
-        return next(csv.reader([line.decode("utf-8", "replace")]), [])
-    try:
-        return list(msgspec.json.decode(line, type=dict))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return []
 
 
 def draft_table(source: Any, columns: Mapping[str, str] | None = None) -> tuple[Problem, Notes]:
@@ -73,13 +50,22 @@ def _draft(sql: Any, table: Table) -> tuple[Problem, Notes]:
     notes: Notes = {}
     outcomes, reward = _outcomes(sql, table)
     notes["outcomes"] = ["0 stands in where an outcome is missing; null refuses such a row instead"]
-    used = {*table.roles.values(), *(name for name in table.types if name.startswith("outcome.")), *REWARDS}
+    state = table.roles.get("state") if not _keys(sql, table, "state") else None  # a column of that name, and no map
+    used = {*table.roles.values(), *(name for name in table.types if name.startswith("outcome.")), *REWARDS} - {state}
     features = [
         feature
         for name, kind in table.types.items()
         if name not in used | _LEFT and (feature := _feature(sql, name, plain(kind), notes)) is not None
     ]
     features += [Feature(name=key, optional=True) for key in _keys(sql, table, "state")]
+    if twice := alike(feature.name for feature in features):
+        where = "stands in two columns" if twice[0] == twice[1] else f"differs from {twice[1]!r} by case only"
+        raise DataError(
+            f"feature {twice[0]!r} {where}: on its own and inside of {table.roles.get('state', 'context')}, say",
+            "Some rows would seem to lack it.",
+            "Write every row in the same way.",
+            field=twice[1],
+        )
     low, high = sql.execute(f"SELECT coalesce(min(r), 0), coalesce(max(r), 0) FROM ({reward})").fetchall()[0]
     low, high = math.floor(min(0.0, low)), math.ceil(max(0.0, high))
     notes["reward_range"] = [

@@ -65,8 +65,22 @@ _SAID = {
         "the next row of the episode has an earlier time", "γ would count backwards, and later rewards would grow.",
         "Correct the times, or count steps with: --discount-per step;",
     ),
+    "next_time_missing": (
+        "the next row of the episode has no time", "How long that step lasted would be guessed.",
+        "Complete it, or count steps with: --discount-per step;",
+    ),
+    "unit_changes": (
+        "the next row of the episode has another unit", "An episode belongs to one unit: intervals are computed so.",
+        "Correct the units, or give each its own episode,",
+    ),
+    "final_state_dropped": (
+        "the episode goes on in rows without a state, which are left out, so what followed is not known",
+        "The world did not end it there, and nothing can be bootstrapped from.",
+        "Let the last row that has a state be what followed, with: --terminal drop;",
+    ),
     "final_state_faulty": (
-        "the state after the last step of a truncated episode has a feature that is missing or unknown",
+        "the state after the last step of a truncated episode has a feature or possible actions that are missing or "
+        "unknown",
         "A learner bootstraps from that state.", "Complete it, or set optional: true in the problem,",
     ),
     "duplicate": (

@@ -68,8 +68,11 @@ class Pairs:
         paid = "reward <> 0" if self._paid else "FALSE"
         total = "SUM(reward)" if self._paid else "0"
         window = f"(PARTITION BY {of.episode} ORDER BY {of.sequence})"
-        rows = f"SELECT *, (LEAD({of.sequence}) OVER {window}) IS NULL AS is_last, ROW_NUMBER() OVER {window} AS place"
+        since = f"{of.sequence} - MIN({of.sequence}) OVER (PARTITION BY {of.episode}) AS since_start"
+        last = f"(LEAD({of.sequence}) OVER {window}) IS NULL AS is_last"
+        rows = f"SELECT *, {since}, {last}, ROW_NUMBER() OVER {window} AS place"
         gone = "is_last" + (f" AND {self._flag}" if self._flag else "")
+        gone += "" if self.rules.within is None else f" AND since_start <= {self.rules.within}"
         return (
             f"WITH kept AS (\n  {self._kept()}\n)\nSELECT COUNT(*) AS n, COUNT(CASE WHEN {paid} THEN 1 END) AS paid, "
             f"{total} AS total, MIN(CASE WHEN {paid} THEN {of.episode} END) AS first, "
@@ -85,11 +88,11 @@ class Pairs:
         of = Input(self.table, self.rules, self.problem, self.source)
         names = [name for name in self.table.types if name != "reward" or self.problem is None]
         chosen = ", ".join(map(quoted, names))
-        rows = f"SELECT {chosen} FROM {quoted(self.source)}{of.where()}"
+        rows = f"SELECT {chosen} FROM {of.rows()}"
         if self.problem is not None:
             outcomes = {n: f"({values.outcome(self.table, n)})" for n in self.problem.outcome_names}
             reward = values.reward(self.problem, outcomes)
-            rows = f"SELECT {chosen}, {reward} AS reward FROM {quoted(self.source)}{of.where()}"
+            rows = f"SELECT {chosen}, {reward} AS reward FROM {of.rows()}"
         if self.rules.duplicates == "refuse":
             return rows
         way = " DESC" if self.rules.duplicates == "last" else ""
@@ -107,6 +110,9 @@ class Pairs:
         last = f"(LEAD({of.sequence}, 1) OVER {window}) IS NOT NULL AND (LEAD({of.sequence}, 2) OVER {window}) IS NULL"
         if self._flag:
             last += f" AND LEAD({self._flag}) OVER {window}"
+        if self.rules.within is not None:
+            first = f"MIN({of.sequence}) OVER (PARTITION BY {of.episode})"
+            last += f" AND (LEAD({of.sequence}) OVER {window}) - {first} <= {self.rules.within}"
         more = f"CASE WHEN {last} THEN COALESCE(LEAD(reward) OVER {window}, 0e0) ELSE 0e0 END"
         return f"SELECT {names}, reward + {more} AS reward FROM whole"
 

@@ -28,11 +28,14 @@ class Rules:
             (``drop``), in every episode or in those flagged as truncated (``drop_truncated``).
         lost_reward: a reward that stands on such a row: refuse, ``add`` it to the step before, or ``discard`` it.
         duplicates: two rows of one (episode, sequence): refuse, keep one if they are ``identical``, or the ``first``
-            or ``last`` by time (by ``ds`` where there is no time).
-        null_states: a row without any feature: refuse, or ``drop`` it before neighbours are looked up.
+            or ``last`` by time; copies of one time must be identical.
+        null_states: a row without any feature: refuse, or ``drop`` it before neighbors are looked up. A last row
+            without an action is no decision and stays. Where what is dropped was the end of an episode, its rewards
+            are subject to ``lost_reward``, and the step before it is truncated.
         faulty: rows that break a rule: refuse the table, or set their whole episodes ``aside``.
-        ds: first and last partition that counts, both inclusive.
-        within: most that ``sequence`` may lie behind the episode's first, inclusive.
+        ds: first and last partition that counts, both inclusive. Rows of others vanish before neighbors are looked
+            up, but for what follows an episode's last row in the range: the episode is truncated by it.
+        within: most that ``sequence`` may lie behind the episode's first, inclusive; likewise.
         longest: most rows of an episode; the timeline finds it from a percentile.
         discount_per: γ counts steps, differences of sequence numbers, or elapsed time.
         per: sequence numbers, or seconds, that count as one exponent of γ.

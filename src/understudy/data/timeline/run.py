@@ -18,14 +18,21 @@ from understudy.data.dataset import ParquetDataset
 from understudy.data.engine import MASTER, Engine, located, opened, reaching, write
 from understudy.data.log import PROBLEM, database, scratch, text
 from understudy.data.parquet import STEPS
-from understudy.data.schema import action_columns, quoted
+from understudy.data.schema import action_columns, check_names, quoted
 from understudy.data.sources import Source, resolve
 from understudy.data.timeline.faults import fault_error
 from understudy.data.timeline.filters import Input
 from understudy.data.timeline.rules import Rules
 from understudy.data.timeline.source import VIEW, Look, look, open_table, readable
 from understudy.data.timeline.sql import Query
-from understudy.data.timeline.verdicts import check_lost, check_order, check_validation, longest
+from understudy.data.timeline.verdicts import (
+    check_lost,
+    check_order,
+    check_places,
+    check_stateless,
+    check_validation,
+    longest,
+)
 
 QUARANTINED, TEXT, NOTES = "quarantined.parquet", "timeline.sql", "timeline.json"
 
@@ -106,6 +113,7 @@ def recipe(
 
 
 def _fill(folder: Path, problem: Problem, asked: Asked) -> dict[str, int]:
+    check_names(problem)
     (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(problem)) + b"\n")
     with opened(asked.engine, asked.master, folder, connect) as sql:
         query, counts, notes = prepare(sql, problem, asked)
@@ -131,6 +139,7 @@ def prepare(sql: Engine, problem: Problem, asked: Asked) -> tuple[Query, dict[st
     rules, notes = asked.rules, {}
     table = sql.table(asked.sources, problem, asked.columns)
     check_order(rules, table)
+    check_places(sql, table, problem, asked.columns)
     seen = sql.look(table)
     counts = counted(seen)
     of = Input(replaced(table, closing=seen.no_action > 0), rules, problem, VIEW)
@@ -156,10 +165,12 @@ def vanished(sql: Any, of: Input, seen: Look, too_long: int, notes: dict[str, fl
     """Rows that vanish before neighbors are looked up, and what that does to episodes."""
     counts: dict[str, int] = {}
     if of.rules.null_states == "drop":
-        counts["null_states"], counts["null_state_rewards"], total = sql.execute(of.dropped()).fetchall()[0]
+        found = sql.execute(of.dropped()).fetchall()[0]
+        counts["null_states"], counts["null_state_rewards"], total, counts["cut_stateless"], *lost = found
         notes["null_state_rewards"] = float(total or 0.0)
+        check_stateless(of.rules, *lost)
     if of.rules.ds != (None, None):
-        inside = sql.execute(f"SELECT count(*) FROM {VIEW}{of.where()}").fetchall()[0][0]
+        inside = sql.execute(f"SELECT count(*) FROM {of.rows()}").fetchall()[0][0]
         counts["outside"] = seen.rows - inside - counts.get("null_states", 0) - too_long
         if not inside:
             raise DataError(
@@ -175,18 +186,18 @@ def _ds(sql: Any, of: Input, which: str) -> str:
 
 
 def repeated(sql: Any, of: Input) -> int:
-    """How many rows are copies; DataError where ``identical`` was promised and some differ."""
-    if of.rules.duplicates == "identical":
-        found = sql.execute(of.disputed()).fetchall()
-        if found:
-            raise DataError(
-                f"{len(found):,} keys have rows that differ; first: episode {found[0][0]!r}, sequence {found[0][1]} "
-                f"({found[0][2]} rows)",
-                "Which of them happened cannot be told.",
-                "Correct the table, or keep one by time with: --duplicates first or last.",
-                field="duplicates",
-            )
-    each = f"SELECT count(*) - 1 AS more FROM {VIEW}{of.where()} GROUP BY {of.episode}, {of.sequence}"
+    """How many rows are copies; DataError where the rule cannot tell which of them to keep."""
+    if of.rules.duplicates != "refuse" and (found := sql.execute(of.disputed()).fetchall()):
+        timed = of.rules.duplicates != "identical"
+        raise DataError(
+            f"{len(found):,} keys have rows that differ{' and the same time' if timed else ''}; first: episode "
+            f"{found[0][0]!r}, sequence {found[0][1]} ({found[0][2]} rows)",
+            "Which of them happened cannot be told.",
+            "Correct the table"
+            + (", or its times." if timed else ", or keep one by time: --duplicates first or last."),
+            field="duplicates",
+        )
+    each = f"SELECT count(*) - 1 AS more FROM {of.rows()} GROUP BY {of.episode}, {of.sequence}"
     return sql.execute(f"SELECT coalesce(sum(more), 0)::BIGINT FROM ({each})").fetchall()[0][0]
 
 

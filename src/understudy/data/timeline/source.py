@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from understudy.core.errors import DataError
 from understudy.core.problem import Problem
 from understudy.data.log import exactly, text
-from understudy.data.schema import quoted
-from understudy.data.sources import Source
+from understudy.data.parquet import column_names
+from understudy.data.read import event_lines
+from understudy.data.schema import alike, quoted
+from understudy.data.sources import Source, format_of
 from understudy.data.timeline import values
 from understudy.data.timeline.table import ROLES, WHOLE, Table, assign, map_types
 
@@ -54,8 +60,35 @@ def tidied(sql: Any, problem: Problem | None, columns: Mapping[str, str]) -> str
     """The text of the view: relation ``given`` with every column in a type that all engines have."""
     types = describe(sql, "given")
     roles = {role: columns.get(role) or next((n for n in names if n in types), "") for role, names in ROLES.items()}
+    for role in _not_maps(sql, types, roles, problem, columns):
+        del roles[role]
     chosen = ", ".join(_tidy(sql, types, {column: role for role, column in roles.items()}, problem))
     return f"SELECT {chosen} FROM given"
+
+
+def _not_maps(
+    sql: Any, types: Mapping[str, str], roles: Mapping[str, str], problem: Problem | None, columns: Mapping[str, str]
+) -> list[str]:
+    """Which of state and metrics is a column of text and no map that is written as text: a category, say.
+
+    With a problem, because every feature (outcome) has a column; without one, because some text is no JSON object.
+    """
+    found = []
+    for role, prefix in (("state", "context"), ("metrics", "outcome")):
+        column = roles[role]
+        if types.get(column) not in ("VARCHAR", "JSON"):
+            continue
+        if problem is not None:
+            names = problem.feature_names if role == "state" else problem.outcome_names
+            own = all({columns.get(name, name), f"{prefix}.{name}"} & types.keys() for name in names)
+        else:
+            odd = f"json_type(TRY_CAST({quoted(column)} AS JSON)) IS DISTINCT FROM 'OBJECT'"
+            own = bool(
+                sql.execute(f"SELECT count(*) FROM given WHERE {quoted(column)} IS NOT NULL AND {odd}").fetchall()[0][0]
+            )
+        if own:
+            found.append(role)
+    return found
 
 
 def look(sql: Any, table: Table, where: str = "") -> Look:
@@ -95,6 +128,7 @@ def _union(sql: Any, sources: list[Source]) -> str:
             raise DataError(
                 "a column of the table mixes types", "An id or a number must be one thing.", "Give it one type."
             )
+        _check_header(source)
         if source.table is not None:
             sql.register(f"table_{len(parts)}", source.table)
             parts.append(f"SELECT * FROM table_{len(parts)}")
@@ -107,6 +141,38 @@ def _union(sql: Any, sources: list[Source]) -> str:
     if files["jsonl"]:
         parts.append(_lines(sql, f"[{', '.join(files['jsonl'])}]"))
     return " UNION ALL BY NAME ".join(parts)
+
+
+def _check_header(source: Source) -> None:
+    if source.path is not None:
+        names = first_names(source.path)
+    else:
+        names = source.table.column_names if source.table is not None else []
+    if twice := alike(names):
+        raise DataError(
+            f"{source.name}: columns {twice[0]!r} and {twice[1]!r} differ by case only",
+            "SQL engines take them for one column, and one would get the values of the other.",
+            "Rename one of them.",
+            field=twice[1],
+        )
+
+
+def first_names(path: Path) -> list[str]:
+    """Names of a file's columns, from its beginning; none where it cannot be told."""
+    kind = format_of(path)
+    if kind == "parquet":
+        return column_names(path)
+    if kind is None or not path.is_file():
+        return []
+    line = next((line for _, line in event_lines(path)), b"")
+    if not isinstance(line, bytes):
+        return []
+    if kind == "csv":
+        return next(csv.reader([line.decode("utf-8", "replace")]), [])
+    try:
+        return list(msgspec.json.decode(line, type=dict))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return []
 
 
 def _lines(sql: Any, paths: str) -> str:
@@ -156,6 +222,8 @@ def _plainly(column: str, kind: str, role: str, problem: Problem | None) -> str:
         return f"CAST({column} AS {fixed[1]}[])"
     if kind == "TIMESTAMP WITH TIME ZONE":
         return f"make_timestamp(epoch_us({column}))"
-    if kind == "JSON" or kind.startswith("ENUM") or kind == "UUID":
+    if kind == "JSON":  # values of several kinds: texts without the quotes that they are written with
+        return f"({column} ->> '$')"
+    if kind.startswith("ENUM") or kind == "UUID":
         return f"CAST({column} AS VARCHAR)"
     return f"CAST({column} AS BIGINT)" if kind in ("HUGEINT", "UHUGEINT") else column

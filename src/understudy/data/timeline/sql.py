@@ -90,10 +90,12 @@ class Query:
             **{f"propensity_{i}": each for i, each in enumerate(self._propensity[1] or ())},
             **{f"outcome.{name}": values.outcome(t, name) for name in p.outcome_names},
             **{role: f"COALESCE({self._flag(role)}, FALSE)" for role in self._flags},
-            "barred": values.barred(t), "null_state": values.null_state(t, p), "bad": self._bad(),
+            "barred": values.barred(t, p.actions.k), "null_state": values.null_state(t, p), "bad": self._bad(),
+            **({"inside": '"row.inside"'} if self.input.dated else {}),
+            **({"newest": '"row.newest"'} if self.input.stated else {}),
         }  # fmt: skip
         inner = ",\n    ".join(f"{expression} AS {quoted(name)}" for name, expression in chosen.items())
-        rows = f"SELECT\n    {inner}\n  FROM {quoted(self.source)}{self.input.where()}"
+        rows = f"SELECT\n    {inner}\n  FROM {self.input.rows(after=True)}"
         return f"SELECT *, {values.reward(p)} AS reward FROM (\n  {rows}) AS rows_read"
 
     def _single(self) -> str:
@@ -106,13 +108,21 @@ class Query:
     def _placed(self) -> str:
         source = "logged" if self.rules.duplicates == "refuse" else "single"
         ahead = {"next_sequence": "sequence"}
+        if self.table.has("unit"):
+            ahead["next_unit"] = "unit_id"
         if self.rules.discount_per == "time":
             ahead["next_time"] = "time"
         if self.may_close:
-            ahead |= {f"next_{name}": name for name in ("no_action", "barred", "null_state", "reward", *self._flags)}
+            ahead |= {f"next_{name}": name for name in ("no_action", "reward", *self._flags)}
+        if self.input.dated:
+            ahead["next_inside"] = "inside"
         if self._looks_ahead:
-            ahead |= {"next_bad": "bad"} | {f"next.{name}": f"context.{name}" for name in self.problem.feature_names}
+            ahead |= {"next_bad": "bad", "next_null_state": "null_state", "next_barred": "barred"}
+            ahead |= {f"next.{name}": f"context.{name}" for name in self.problem.feature_names}
+            ahead |= {f"next_{name}": name for name in self._masks}
         leads = ",\n    ".join(f"LEAD({quoted(old)}) OVER w AS {quoted(new)}" for new, old in ahead.items())
+        if self._cuts:
+            leads += ",\n    LEAD(sequence, 2) OVER w AS sequence_after"
         first = "" if self.rules.within is None else "\n    MIN(sequence) OVER e AS first_sequence,"
         return f"""SELECT *, (ROW_NUMBER() OVER w) - 1 AS t, COUNT(*) OVER e AS n,{first}
     {leads}
@@ -128,18 +138,20 @@ class Query:
         closing, next_closing, cut = "FALSE", "FALSE", "FALSE"
         if self.may_close:
             closing, next_closing = f"(t = n - 1 AND {rule})", f"(t = n - 2 AND {after})"
-        if self.rules.within is not None:
-            cut = f"COALESCE(next_sequence - first_sequence > {self.rules.within}, FALSE)"
+        if self._cuts:
+            cut = f"COALESCE({' OR '.join(self._cuts)}, FALSE)"
+        unseen = "(t = n - 1 AND COALESCE(sequence < newest, FALSE))" if self.input.stated else "FALSE"
         spoilt = ""
         if self.rules.faulty == "aside":
             any_fault = " OR ".join(condition for _, condition in self.faults)
             spoilt = f", MAX(CASE WHEN {self._stays} AND ({any_fault}) THEN 1 ELSE 0 END) OVER "
             spoilt += "(PARTITION BY episode_id) = 1 AS spoilt"
-        said = f"SELECT *, {closing} AS closing, {next_closing} AS next_closing, {cut} AS cut FROM placed"
+        said = f"SELECT *, {closing} AS closing, {next_closing} AS next_closing, {cut} AS cut, {unseen} AS unseen"
+        said += " FROM placed"
         ends = f"SELECT *, (t = n - 1 OR next_closing OR cut) AS ends FROM ({said}) AS closed"
         total = "reward"
         if self.may_close and self.rules.lost_reward == "add":
-            total = "reward + CASE WHEN next_closing THEN COALESCE(next_reward, 0e0) ELSE 0e0 END"
+            total = "reward + CASE WHEN next_closing AND NOT cut THEN COALESCE(next_reward, 0e0) ELSE 0e0 END"
         ended = f"SELECT *, (ends AND {self._terminated}) AS ends_well, {total} AS total FROM ({ends}) AS ended"
         return f"SELECT *{spoilt} FROM ({ended}) AS told"
 
@@ -152,10 +164,9 @@ class Query:
         if "terminated" in self._flags:
             return f"(terminated{beyond['terminated']})"
         barred = "(next_closing AND next_barred)" if self.may_close else "FALSE"
-        unknown = f"(barred OR {barred} OR NOT (next_closing OR cut))"
         if "truncated" in self._flags:
-            return f"(NOT (truncated{beyond['truncated']}) AND NOT cut)"
-        return unknown
+            return f"(NOT (truncated{beyond['truncated']}) AND NOT (unseen OR (cut AND NOT next_closing)))"
+        return f"(barred OR {barred} OR NOT (next_closing OR cut OR unseen))"
 
     @cached_property
     def faults(self) -> Faults:
@@ -169,7 +180,7 @@ class Query:
             ("key_missing", "(episode_id IS NULL OR sequence IS NULL)"),
             ("sequence", "COALESCE(bad = 'sequence', FALSE)"),
             ("time_missing", "time IS NULL"),
-            ("duplicate", "COALESCE(next_sequence = sequence, FALSE)"),
+            ("duplicate", f"COALESCE(next_sequence = sequence{self._twice}, FALSE)"),
             ("null_state", "null_state"),
             ("no_action", "no_action"),
             ("action", " OR ".join(f"{quoted(name)} IS NULL" for name in action_columns(self.problem))),
@@ -181,21 +192,32 @@ class Query:
         ]  # fmt: skip
         if self._allowed[0] is not None:
             faults.insert(6, ("action_not_allowed", values.not_allowed(self.problem.actions.k)))
+        if self.table.has("unit"):
+            faults.append(("unit_changes", "COALESCE(next_unit <> unit_id, FALSE)"))
         if self.rules.discount_per == "time":
             faults.append(("time_backwards", "COALESCE(next_time < time, FALSE)"))
+            lacks = "next_sequence IS NOT NULL AND next_time IS NULL AND NOT ends_well"
+            faults.append(("next_time_missing", lacks))
         if self.problem.unit == "unit":
             faults.append(("unit_missing", "unit_id IS NULL"))
         if self.problem.horizon is not None:
             faults.append(("horizon", f"t >= {self.problem.horizon}"))
-        if self._looks_ahead:
-            faults.append(
-                ("final_state_faulty", "(ends AND NOT ends_well AND COALESCE(next_bad LIKE 'feature%', FALSE))")
-            )
-        blind = "t = n - 1"
-        if self.may_close:
-            blind += " OR (next_closing AND next_null_state)"
-        faults.append(("final_state_missing", f"(ends AND NOT ends_well AND ({blind}))"))
+        faults += self._final_faults()
         return [(reason, f"({condition})") for reason, condition in faults]
+
+    def _final_faults(self) -> Faults:
+        """What is wrong with the state that followed a truncated episode."""
+        faults: Faults = []
+        if self._looks_ahead:
+            told = "COALESCE(next_bad LIKE 'feature%' OR next_bad = 'allowed', FALSE)"
+            faults.append(("final_state_faulty", f"(ends AND NOT ends_well AND {told})"))
+        if self.input.stated:
+            faults.append(("final_state_dropped", "(unseen AND ends AND NOT ends_well)"))
+        blind = "t = n - 1"
+        if self._looks_ahead:
+            blind += " OR next_null_state"
+        faults.append(("final_state_missing", f"(ends AND NOT ends_well AND ({blind}))"))
+        return faults
 
     def _bad(self) -> str:
         """The first fault that a row has by itself: what its features, its actions and its propensities say."""
@@ -233,6 +255,9 @@ class Query:
                 f"AS {quoted(f'final.{n}')}"
                 for n in p.feature_names
             ]
+            if ahead and self._masks:
+                mask = ", ".join(f"next_{name}" for name in self._masks)
+                ends.append(f"CASE WHEN ends AND NOT ends_well AND NOT next_barred THEN [{mask}] END AS final_allowed")
         keys = ["episode_id", "CAST(t AS INTEGER) AS t", "sequence", "unit_id", "time", "policy_id"]
         context = [quoted(f"context.{name}") for name in p.feature_names]
         outcomes = [quoted(f"outcome.{name}") for name in p.outcome_names]
@@ -258,8 +283,24 @@ class Query:
     @property
     def _within(self) -> str:
         """A row whose sequence is missing stays, to be told."""
-        limit = self.rules.within
-        return "" if limit is None else f" AND COALESCE(sequence - first_sequence <= {limit}, TRUE)"
+        limit, inside = self.rules.within, " AND inside" if self.input.dated else ""
+        return inside + ("" if limit is None else f" AND COALESCE(sequence - first_sequence <= {limit}, TRUE)")
+
+    @property
+    def _cuts(self) -> list[str]:
+        """True of a step whose episode goes on in a row that does not count."""
+        limit, dated = self.rules.within, self.input.dated
+        after = [] if limit is None else [f"next_sequence - first_sequence > {limit}"]
+        return after + (["NOT next_inside"] if dated else [])
+
+    @property
+    def _twice(self) -> str:
+        """Two rows of one key after a cut would both be the state that followed."""
+        return " OR (cut AND sequence_after = next_sequence)" if self._cuts else ""
+
+    @cached_property
+    def _masks(self) -> list[str]:
+        return [f"allowed_{i}" for i in range(len(self._allowed[0] or ()))]
 
     @property
     def may_close(self) -> bool:
@@ -269,7 +310,7 @@ class Query:
     @property
     def _looks_ahead(self) -> bool:
         """Whether a truncated episode can have a state that follows its last step."""
-        return self.may_close or self.rules.within is not None
+        return self.may_close or bool(self._cuts)
 
     @cached_property
     def _flags(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from understudy.core.manifest import Manifest
 from understudy.core.problem import Problem
 from understudy.data.engine import MASTER, Engine, located, opened, reaching, write
 from understudy.data.log import PROBLEM
-from understudy.data.schema import quoted
+from understudy.data.schema import check_names, quoted
 from understudy.data.timeline.faults import fault_error
 from understudy.data.timeline.filters import Input
 from understudy.data.timeline.pairs import Pairs
@@ -23,7 +23,7 @@ from understudy.data.timeline.rules import Rules
 from understudy.data.timeline.run import NOTES, TEXT, Asked, connect, counted, recipe, repeated, vanished
 from understudy.data.timeline.source import VIEW, readable
 from understudy.data.timeline.sql import Query
-from understudy.data.timeline.verdicts import check_lost, check_order, check_validation, longest
+from understudy.data.timeline.verdicts import check_lost, check_order, check_places, check_validation, longest
 
 TRANSITIONS = "transitions.parquet"
 
@@ -76,6 +76,7 @@ def transitions(
 
 def _fill(folder: Path, problem: Problem | None, asked: Asked, n: int, lead: tuple[str, ...]) -> dict[str, int]:
     if problem is not None:
+        check_names(problem)
         (folder / PROBLEM).write_bytes(msgspec.json.format(msgspec.json.encode(problem)) + b"\n")
     path, notes = folder / TRANSITIONS, {}
     with opened(asked.engine, asked.master, folder, connect) as sql:
@@ -96,6 +97,7 @@ def _fill(folder: Path, problem: Problem | None, asked: Asked, n: int, lead: tup
 def _input(sql: Engine, problem: Problem | None, asked: Asked, notes: dict[str, float]) -> tuple[Input, dict[str, int]]:
     table = sql.table(asked.sources, problem, asked.columns)
     check_order(asked.rules, table)
+    check_places(sql, table, problem, asked.columns)
     seen = sql.look(table)
     of = Input(replaced(table, closing=seen.no_action > 0), asked.rules, problem, VIEW)
     counts = counted(seen)
@@ -114,7 +116,7 @@ def _check_rows(sql: Engine, of: Input, rows: int) -> None:
         bare = replaced(of.rules, terminal="keep", lost_reward="refuse", within=None, faulty="refuse")
         query = Query(of.problem, of.table, bare, VIEW)
         sql.fetch("faulty", query.faulty())
-        sql.local.execute("DELETE FROM faulty WHERE fault = 'final_state_missing'")
+        sql.local.execute("DELETE FROM faulty WHERE fault LIKE 'final_state%' OR fault = 'next_time_missing'")
         if sql.local.execute("SELECT count(*) FROM faulty").fetchall()[0][0]:
             raise fault_error(sql.local, "faulty", rows, of.problem, aside=False)
         return

@@ -6,6 +6,8 @@ functions of ``dialect.SPELLINGS``. Numbers are written with an exponent: withou
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
+
 from understudy.core.errors import ConfigError
 from understudy.core.problem import Feature, Problem
 from understudy.data.join_sql import arithmetic_sql, number
@@ -90,10 +92,10 @@ def feature(table: Table, f: Feature) -> tuple[str, Faults]:
     """(FLOAT expression, faults): numbers as they are, booleans 0 and 1, categories by index; missing is NULL."""
     raw, kind = raw_feature(table, f)
     if f.kind == "category":
-        value, faults = _category(raw, f), []
+        missing = absent(raw, kind)
+        value, faults = _category(raw, kind, f), []
         if not f.open:
-            faults = [("feature_value", f"({raw} IS NOT NULL AND {value} IS NULL)")]
-        missing = f"{raw} IS NULL"
+            faults = [("feature_value", f"(NOT {missing} AND {value} IS NULL)")]
     elif kind == "BOOLEAN":
         value, faults, missing = f"CAST({raw} AS FLOAT)", [], f"{raw} IS NULL"
     else:
@@ -102,30 +104,64 @@ def feature(table: Table, f: Feature) -> tuple[str, Faults]:
         wide = f"CAST({raw} AS DOUBLE)" if kind != "DOUBLE" else raw
         fits = f"ABS({wide}) <= {number(FLOAT32_MAX)}"
         value = f"CASE WHEN {fits} THEN CAST({raw} AS FLOAT) END"
-        missing = f"({raw} IS NULL OR ISNAN({wide}))"
+        missing = absent(raw, kind)
         odd = f"({wide} > {number(FLOAT32_MAX)} OR {wide} < {number(-FLOAT32_MAX)}) AND NOT ISNAN({wide})"
         faults = [("feature_value", f"COALESCE({odd}, FALSE)")]
         if f.kind == "boolean":
-            faults = [("feature_value", f"COALESCE({wide} <> 0 AND {wide} <> 1, FALSE)")]
+            faults = [("feature_value", f"COALESCE({wide} <> 0 AND {wide} <> 1 AND NOT ISNAN({wide}), FALSE)")]
     if not f.optional:
         faults.append(("feature_missing", missing))
     return value, faults
 
 
-def _category(raw: str, f: Feature) -> str:
-    cases = " ".join(f"WHEN {literal(value)} THEN {i}" for i, value in enumerate(f.values))
-    other = f"CASE WHEN {raw} IS NOT NULL THEN {len(f.values)} END" if f.open else "NULL"
-    if not cases:
-        return f"CAST({other} AS FLOAT)"
-    return f"CAST(CASE CAST({raw} AS VARCHAR) {cases} ELSE {other} END AS FLOAT)"
+def absent(raw: str, kind: str) -> str:
+    """True of a missing value; NaN is one."""
+    return f"({raw} IS NULL OR ISNAN(CAST({raw} AS DOUBLE)))" if kind in REAL else f"({raw} IS NULL)"
+
+
+def _category(raw: str, kind: str, f: Feature) -> str:
+    """The place of a value among the category's; texts by their letters, numbers and flags by what they are."""
+    subject, names = f"CAST({raw} AS VARCHAR)", {literal(value): i for i, value in enumerate(f.values)}
+    if kind in WHOLE | REAL:
+        said = {i: _figure(value) for i, value in enumerate(f.values)}
+        _check_apart(f, [x for x in said.values() if x is not None])
+        if kind in REAL:
+            subject, names = f"CAST({raw} AS DOUBLE)", {number(float(x)): i for i, x in said.items() if x is not None}
+        else:
+            whole = {i: int(x) for i, x in said.items() if x is not None and x == int(x)}
+            names = {literal(str(x)): i for i, x in whole.items()}
+    elif kind == "BOOLEAN":
+        names = {literal(value.lower()): i for i, value in enumerate(f.values)}
+    other = f"CASE WHEN NOT {absent(raw, kind)} THEN {len(f.values)} END" if f.open else "NULL"
+    cases = " ".join(f"WHEN {name} THEN {i}" for name, i in names.items())
+    return f"CAST(CASE {subject} {cases} ELSE {other} END AS FLOAT)" if cases else f"CAST({other} AS FLOAT)"
+
+
+def _figure(value: str) -> Decimal | None:
+    try:
+        found = Decimal(value.strip())
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() and abs(found) < Decimal("1e300") else None
+
+
+def _check_apart(f: Feature, figures: list[Decimal]) -> None:
+    twice = [x for i, x in enumerate(figures) if x in figures[:i]]
+    if twice:
+        raise ConfigError(
+            f"feature {f.name!r} is a number in the table, and two of its values in the problem are {twice[0]}",
+            "Which of them a row means cannot be told.",
+            "Write the column as text.",
+            field=f.name,
+        )
 
 
 def null_state(table: Table, problem: Problem | None) -> str:
     """True of a row that has no feature at all; FALSE where the problem has none."""
     if problem is None:
         return f"{quoted(table.roles['state'])} IS NULL" if table.has("state") else "FALSE"
-    raws = [raw_feature(table, f)[0] for f in problem.features]
-    return "(" + " AND ".join(f"{raw} IS NULL" for raw in raws) + ")" if raws else "FALSE"
+    missing = [absent(*raw_feature(table, f)) for f in problem.features]
+    return f"({' AND '.join(missing)})" if missing else "FALSE"
 
 
 # ------------------------------------------------------------------------------------------------------------- actions
@@ -187,11 +223,23 @@ def _dimension(table: Table, problem: Problem, i: int) -> str:
     return column
 
 
-def barred(table: Table) -> str:
-    """True of a row whose possible actions are []: nothing could be done any more."""
-    if not table.has("allowed"):
-        return "FALSE"
-    return f"COALESCE(ARRAY_LENGTH({quoted(table.roles['allowed'])}) = 0, FALSE)"
+def barred(table: Table, k: int) -> str:
+    """True of a row whose possible actions are [], or whose mask bars all k: nothing could be done any more."""
+    said = []
+    if table.has("allowed"):
+        said.append(f"COALESCE(ARRAY_LENGTH({quoted(table.roles['allowed'])}) = 0, FALSE)")
+    if table.has("mask") and k:
+        fits, flags = _masked(table, k)
+        said.append(f"({fits} AND NOT ({' OR '.join(flags)}))")
+    return f"({' OR '.join(said)})" if said else "FALSE"
+
+
+def _masked(table: Table, k: int) -> tuple[str, list[str]]:
+    """(true where the mask has k entries, whether each of them is set)."""
+    column, on = quoted(table.roles["mask"]), "" if table.type("mask") == "BOOLEAN[]" else " <> 0"
+    return f"COALESCE(ARRAY_LENGTH({column}) = {k}, FALSE)", [
+        f"COALESCE({column}[{i + 1}]{on}, FALSE)" for i in range(k)
+    ]
 
 
 def allowed(table: Table, problem: Problem) -> tuple[list[str] | None, Faults]:
@@ -201,11 +249,9 @@ def allowed(table: Table, problem: Problem) -> tuple[list[str] | None, Faults]:
     k, faults = problem.actions.k, []
     flags = ["TRUE"] * k
     if table.has("mask"):
-        column, kind = quoted(table.roles["mask"]), table.type("mask")
-        on = "" if kind == "BOOLEAN[]" else " <> 0"
-        fits = f"COALESCE(ARRAY_LENGTH({column}) = {k}, FALSE)"
-        flags = [f"CASE WHEN {fits} THEN COALESCE({column}[{i + 1}]{on}, FALSE) ELSE TRUE END" for i in range(k)]
-        faults.append(("allowed", f"({column} IS NOT NULL AND NOT {fits})"))
+        fits, each = _masked(table, k)
+        flags = [f"CASE WHEN {fits} THEN {flag} ELSE TRUE END" for flag in each]
+        faults.append(("allowed", f"({quoted(table.roles['mask'])} IS NOT NULL AND NOT {fits})"))
     if table.has("allowed"):
         column, lookup = quoted(table.roles["allowed"]), action_lookup(problem.actions.names)
         whole = table.type("allowed").removesuffix("[]") in WHOLE

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from understudy.core.errors import ConfigError, DataError
+from understudy.core.problem import Problem
+from understudy.data.schema import quoted
+from understudy.data.timeline import values
 from understudy.data.timeline.filters import Input
 from understudy.data.timeline.rules import Rules
 from understudy.data.timeline.source import VIEW
-from understudy.data.timeline.table import Table
+from understudy.data.timeline.table import WHOLE, Table, map_types
 
 if TYPE_CHECKING:
     from understudy.data.timeline.pairs import Pairs
@@ -92,6 +95,26 @@ def check_lost(sql: Any, query: Query | Pairs, notes: dict[str, float]) -> dict[
     return counts
 
 
+def check_stateless(rules: Rules, n: int, total: float | None, first: str | None) -> None:
+    """Rewards on rows without a state that stand at an episode's end are left out only where that was said.
+
+    Raises:
+        DataError: it was not.
+    """
+    if not n or rules.lost_reward == "discard":
+        return
+    why = "Leaving them out would change every return."
+    if rules.lost_reward == "add":
+        why = "Each was earned by a decision that is left out, and not by the step before it."
+    raise DataError(
+        f"{n:,} rewards of {total:g} in sum stand on rows without a state that are left out and were the last of their "
+        f"episode; first: episode {first!r}",
+        why,
+        "Complete the states; or accept the loss with: --lost-reward discard.",
+        field="lost_reward",
+    )
+
+
 def check_order(rules: Rules, table: Table) -> None:
     """ConfigError where a rule asks for what the table does not have."""
     if rules.duplicates in ("first", "last") and not table.has("time"):
@@ -107,6 +130,38 @@ def check_order(rules: Rules, table: Table) -> None:
         )
     if rules.ds != (None, None) and not table.has("ds"):
         raise ConfigError("a range of ds needs a column ds", hint="--columns ds=COLUMN", field="ds")
+
+
+def check_places(sql: Any, table: Table, problem: Problem | None, given: Mapping[str, str]) -> None:
+    """A feature is read from one place. Where rows say it elsewhere (one line at the top, another in ``context``), they
+    would seem to lack it.
+
+    Raises:
+        DataError: some row lacks a feature where it is read and has it in another place.
+    """
+    places = []
+    for name in problem.feature_names if problem is not None else ():
+        column = table.features.get(name)
+        if column is None or name in given:
+            continue
+        others = [c for c in (f"context.{name}", name) if c in table.types and c != column]
+        found = [quoted(c) for c in others if c not in table.roles.values()]
+        keys = map_types(table.type("state")) if table.has("state") else None
+        if keys and (keys[0] not in WHOLE or name.lstrip("-").isdigit()):
+            found.append(values.looked_up(table, "state", name)[0])
+        places += [(name, column, f"({quoted(column)} IS NULL AND {other} IS NOT NULL)") for other in found]
+    if not places:
+        return
+    counted = ", ".join(f"COUNT(CASE WHEN {where} THEN 1 END) AS n{i}" for i, (_, _, where) in enumerate(places))
+    rows = sql.execute(f"SELECT {counted} FROM {VIEW}").fetchall()[0]
+    for n, (name, column, _) in zip(rows, places):
+        if n:
+            raise DataError(
+                f"{n:,} rows have feature {name!r} in another place than in column {column!r}, and none there",
+                "They would seem to lack it.",
+                f"Write every row in the same way; or say which place counts: --columns {name}=COLUMN",
+                field=name,
+            )
 
 
 def check_validation(sql: Any, queries: Sequence[str], output: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +82,32 @@ def both(make: Any, *args: Any, **options: Any) -> tuple[Any, Any]:
 DROPPED = Rules(terminal="drop_truncated", lost_reward="add", faulty="aside", discount_per="time", per=60.0)
 WINDOWED = Rules(within=9, longest=7.0, faulty="aside", discount_per="sequence", ds=("2026-01-01", "2026-01-04"),
                  terminal="drop", lost_reward="discard")  # fmt: skip
+DATED = Rules(ds=("2026-01-02", "2026-01-04"), duplicates="last", lost_reward="discard", faulty="aside")
+STATELESS = Rules(null_states="drop", lost_reward="discard", faulty="aside", ds=(None, "2026-01-04"))
 
 
-@pytest.mark.parametrize("rules", [DROPPED, WINDOWED], ids=["dropped", "windowed"])
+def blanked(table: pa.Table) -> pa.Table:
+    """Some rows without any feature, some of them last, some without an action either; every row twice."""
+    rows = table.to_pylist()
+    for i, row in enumerate(rows):
+        row |= {"unit_id": row["episode"]}
+        if i % 6 == 0:
+            row |= {"state": None, "b c": None, "kind": None}
+        if i % 12 == 0:
+            row |= {"action": None, "propensity": None, "propensities": None}
+    return pa.Table.from_pylist([*rows, *rows], schema=table.schema.append(pa.field("unit_id", pa.string())))
+
+
+@pytest.mark.parametrize("rules", [DROPPED, WINDOWED, DATED, STATELESS], ids=["dropped", "windowed", "dated", "blank"])
 def test_steps(rules):
     """Quotients by 0 and −0, NaN, nulls in lists, text beyond ASCII, quarantine: every column of every row."""
-    ours, theirs = both(timeline, TABLE, problem=PROBLEM, rules=rules)
+    source = TABLE if rules not in (DATED, STATELESS) else blanked(TABLE)
+    rules = replace(rules, duplicates="identical") if rules == STATELESS else rules
+    ours, theirs = both(timeline, source, problem=PROBLEM, rules=rules)
     n = compare(ours.folder / "steps.parquet", theirs.folder / "steps.parquet")
     aside = compare(ours.folder / "quarantined.parquet", theirs.folder / "quarantined.parquet")
     assert n > 20 and aside > 5
+    assert "final_allowed" in pq.read_schema(ours.folder / "steps.parquet").names
     told = dict(ours.counts)
     assert told.pop("shuffled") > 0 and told == theirs.counts  # a distributed table has no order to be out of
     assert (theirs.folder / TEXT).read_text() == translate((ours.folder / TEXT).read_text(), "spark") + "\n"
