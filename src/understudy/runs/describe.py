@@ -101,13 +101,21 @@ def overlap_lines(overlap: Diagnostics) -> list[str]:
 
 
 def show(artifact: str, *, home: str | Path) -> Told:
-    """An artifact by folder, id or alias: what it is, whether its files are intact, what it was made from."""
+    """An artifact by folder, id or alias: what it is, whether its files are intact, what it was made from.
+
+    A study folder and its tables are no artifacts; they are told for what they are.
+    """
+    from understudy.runs.sweep.tell import final, is_part, tell  # which loads the learners
+
+    if is_part(Path(artifact)):
+        return Told(*tell(Path(artifact)))
     place = Home(home)
     folder = _folder(artifact, place)
     manifest = verify_artifact(folder)
     lines = [f"{manifest.kind} {manifest.id}  (files intact)", f"  at {folder}"]
     lines += [f"  {key}: {value}" for key, value in sorted(manifest.config.items())]
     lines += [f"  {name}: {count}" for name, count in manifest.counts.items()]
+    lines += final(folder)
     lineage = _lineage(manifest, place)
     lines += ["made from:"] + [
         f"  {'  ' * depth}{kind} {id}  {where or ''}".rstrip() for depth, kind, id, where in lineage
