@@ -57,7 +57,7 @@ def buy(market: Market, catalogue: Catalogue, choice: Choice, came: np.ndarray, 
 
 
 def poisson(u: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """The smallest k with P(K ≤ k) > u: f64[n] each → i64[n]. Climbs the probabilities, for the few not there yet."""
+    """The smallest k with P(K ≤ k) > u: f64[n] each → i64[n]. Climbs the probabilities; means to 700."""
     count = np.zeros(len(u), np.int64)
     term = np.exp(-mean)
     reached = term.copy()
@@ -66,7 +66,7 @@ def poisson(u: np.ndarray, mean: np.ndarray) -> np.ndarray:
         count[rest] += 1
         term[rest] *= mean[rest] / count[rest]
         reached[rest] += term[rest]
-        rest = rest[(u[rest] >= reached[rest]) & (term[rest] > 1e-18)]
+        rest = rest[(u[rest] >= reached[rest]) & ((term[rest] > 1e-18) | (count[rest] < mean[rest]))]
     return count
 
 

@@ -12,7 +12,7 @@ from understudy.envs.retail.law import SIZES
 from understudy.envs.retail.normal import truncated
 from understudy.envs.retail.streams import Purpose, stream
 
-SEED = 0  # of the package's own catalogue; docs/retail.md says how it was chosen
+SEED = 5  # of the package's own catalogue; docs/retail.md says how it was chosen
 INTERCEPT, SLOPE, LOWEST = (1.3, 0.5), (0.8, 1.2), 1.0  # of base prices
 
 
