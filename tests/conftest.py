@@ -1,3 +1,3 @@
 """What every room's tests may ask for."""
 
-pytest_plugins = ("tests.clouds", "tests.postgres", "tests.serving")
+pytest_plugins = ("tests.clouds", "tests.postgres", "tests.serving", "tests.slurm")

@@ -10,13 +10,17 @@ folder=$2
 export SLURM_CONF=$folder/slurm.conf
 
 stop() {
+  squeue -h -o %A 2> /dev/null | sort -u | xargs -r scancel 2> /dev/null || true
   for name in slurmd slurmctld munged; do
     [ -s "$folder/$name.pid" ] || continue
     pid=$(cat "$folder/$name.pid")
     # The id may be somebody else's by now: it is ours only while the command line names this folder.
     tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF "$folder" || continue
     kill "$pid" 2>/dev/null || true
-    for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+    for _ in $(seq 50); do
+      grep -q '^State:.[^Z]' "/proc/$pid/status" 2> /dev/null || break
+      sleep 0.1
+    done
     kill -KILL "$pid" 2>/dev/null || true
   done
 }

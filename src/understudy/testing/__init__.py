@@ -2,8 +2,17 @@
 
 from understudy.testing.conformance_environment import check_environment
 from understudy.testing.conformance_estimator import check_estimator
+from understudy.testing.conformance_executor import EXECUTOR_CHECKS, Ground
 from understudy.testing.conformance_learner import check_learner
 from understudy.testing.conformance_online import check_online_learner
 from understudy.testing.conformance_policy import check_policy
 
-__all__ = ["check_environment", "check_estimator", "check_learner", "check_online_learner", "check_policy"]
+__all__ = [
+    "EXECUTOR_CHECKS",
+    "Ground",
+    "check_environment",
+    "check_estimator",
+    "check_learner",
+    "check_online_learner",
+    "check_policy",
+]
