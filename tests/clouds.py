@@ -17,18 +17,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 KEYS = {"AWS_ACCESS_KEY_ID": "understudy", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
 BUCKET = "bucket"
+LOSE = Path(tempfile.gettempdir()) / f"understudy-lose-{os.getpid()}"  # holds n: each n-th job loses its machine once
 
 
 def _serve() -> None:
     """The launcher: a server on a free port, its address on standard output; ends with whoever started it."""
     import moto.server
-    from moto.core.config import default_user_config
+    from tests.batch_engine import install
 
-    default_user_config["batch"] = {"use_docker": False}  # the engine-free backend: it runs nobody's code
     server = moto.server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    print(f"http://{host}:{port}", flush=True)
+    os.environ["AWS_ENDPOINT_URL"] = f"http://{host}:{port}"  # the jobs' own, as a role would give them
+    install(os.environ["AWS_ENDPOINT_URL"], Path(os.environ["LOSE"]))
+    print(os.environ["AWS_ENDPOINT_URL"], flush=True)
     sys.stdin.read()
     os._exit(0)
 
@@ -37,9 +39,11 @@ def _serve() -> None:
 def moto() -> Iterator[str]:
     """The address of a fresh server of moto's."""
     pytest.importorskip("moto.server")
-    keys = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    given = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | KEYS
+    given |= {"AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "LOSE": str(LOSE)}
+    given["PATH"] = f"{Path(sys.executable).parent}:{given['PATH']}"
     server = subprocess.Popen(
-        [sys.executable, "-c", "from tests.clouds import _serve; _serve()"], cwd=ROOT, env=keys, text=True,
+        [sys.executable, "-c", "from tests.clouds import _serve; _serve()"], cwd=ROOT, env=given, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:

@@ -111,7 +111,7 @@ class ObjectStore:
     def _objects(self) -> Any:
         told = amazon("s3")
         return S3Store(
-            self.bucket, **_signing(told), **({"endpoint": told.endpoint} if told.endpoint else {}),
+            self.bucket, **_signing(told), **({"endpoint": told.endpoint} if told.endpoint else {}),  # pyright: ignore[reportCallIssue]
             client_options={"allow_http": True, "connect_timeout": f"{CONNECT}s", "timeout": "300s"},
             retry_config={"max_retries": TRIES - 1, "retry_timeout": timedelta(seconds=60)},
         )  # fmt: skip
