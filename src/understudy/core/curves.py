@@ -15,6 +15,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     figures: dict[str, float]
     estimates: tuple[Estimate, ...] = ()
     truth: float | None = None  # the policy's value, where a simulator knows it
+    truth_error: float | None = None  # its standard error, where it is a mean over episodes
 
 
 class Curves(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

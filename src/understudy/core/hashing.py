@@ -49,6 +49,16 @@ def fractions(units: np.ndarray, salt: int = 0) -> np.ndarray:
     return (mix(units, salt) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
+def derived(seed: int, purpose: str, *place: int) -> int:
+    """The seed of one purpose, u64: streams of other purposes, places and seeds are independent of it.
+
+    >>> derived(0, "minibatches", 100) != derived(0, "layers", 100)
+    True
+    """
+    key = (text_hash(purpose) & 0xFFFFFFFF, *place)
+    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0])
+
+
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys: equal values give equal bytes."""
     return msgspec.json.encode(msgspec.to_builtins(value), order="sorted")

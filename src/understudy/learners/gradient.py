@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from understudy.core.errors import ConfigError, StoreError
+from understudy.core.hashing import derived
 from understudy.core.protocols import GradientLearner, LoggedDataset, Policy, Progress, quiet
 from understudy.learners.loop import CHUNK, jax, needed, run
 from understudy.learners.replay import Replay
@@ -156,9 +157,9 @@ def feature_map(learner: GradientLearner, data: LoggedDataset) -> FeatureMap:
 
 
 def layers(sizes: tuple[int, ...], members: int, seed: list[int]) -> Any:
-    """Layers to begin with, on the device: M networks side by side."""
-    xp = jax().numpy
-    return [(xp.array(w), xp.array(b)) for w, b in first_layers(np.random.default_rng(seed), sizes, members)]
+    """Layers to begin with, on the device: M networks side by side. ``seed``: of the training, and which layers."""
+    xp, rng = jax().numpy, np.random.default_rng(derived(seed[0], "layers", *seed[1:]))
+    return [(xp.array(w), xp.array(b)) for w, b in first_layers(rng, sizes, members)]
 
 
 def adam(settings: GradientSettings, rate: float = 0.0) -> Any:

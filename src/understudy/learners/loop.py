@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from understudy.core.errors import ConfigError, DataError
+from understudy.core.hashing import derived
 from understudy.core.protocols import Progress, quiet
 
 Draw = Callable[[np.random.Generator, int], Any]
@@ -53,14 +54,15 @@ def run(
         start: any tree of arrays.
         update: (state, batch) → (state, figures), pure, in JAX; the same function object compiles once per shape.
         draw: (rng, c) → a tree of arrays with leading axis c: that many minibatches.
-        seed: every chunk of updates draws from its own stream of it, so a chunk does not depend on those before.
-        done: updates that ``start`` has behind it already, a multiple of CHUNK.
+        seed: every chunk of updates draws from its own stream of it, told by the updates before the chunk: so a chunk
+            does not depend on how those before were drawn.
+        done: updates that ``start`` has behind it already.
 
     Raises: DataError where a figure stops being finite; what was learned before is lost to this call.
     """
     advance, state = _compiled(update), start
     for first in range(done, steps, CHUNK):
-        batches = draw(np.random.default_rng([seed, first // CHUNK]), min(CHUNK, steps - first))
+        batches = draw(np.random.default_rng(derived(seed, "minibatches", first)), min(CHUNK, steps - first))
         state, figures = advance(state, batches)
         told = {name: float(value) for name, value in figures.items()}
         _refuse_nonsense(told, first, min(first + CHUNK, steps))

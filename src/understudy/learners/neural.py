@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from understudy.core.errors import ConfigError
+from understudy.core.hashing import derived
 from understudy.core.problem import Problem
 from understudy.core.protocols import DiscretePolicy, LoggedDataset, Progress, quiet
 from understudy.core.steps import concat
@@ -90,7 +91,7 @@ class Neural:
         features = fit_feature_map(data.problem, [steps], self.signed_log) if before is None else before.features
         x, action = features(steps.context), steps.action
         y = unit_rewards(steps, data.problem, "neural").astype(np.float32)
-        rng = np.random.default_rng([seed, 0])
+        rng = np.random.default_rng(derived(seed, "bootstrap"))
         weight = np.ones((steps.n, self.members), np.float32)
         if self.members > 1 and self.bootstrap:
             weight = rng.poisson(1.0, weight.shape).astype(np.float32)
@@ -107,7 +108,7 @@ class Neural:
         """(layers, state of the optimiser) before the first update."""
         sizes = (features.width, *self.hidden, k)
         if layers is None:
-            layers = start(np.random.default_rng([seed, 1]), sizes, self.members)
+            layers = start(np.random.default_rng(derived(seed, "layers")), sizes, self.members)
         wanted = [(self.members, *pair) for pair in pairwise(sizes)]
         if [w.shape for w, _ in layers] != wanted:
             raise ConfigError(

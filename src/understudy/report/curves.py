@@ -25,7 +25,7 @@ TALL = 132  # pixels of a panel
 NOTES = {
     "estimates": "Estimates of the policy after each epoch, on episodes it never trained on. Band: the interval. "
     "Hollow: the log carries no interval, so the number alone proves nothing. Dashed: what the log itself earned. "
-    "Crosses: the truth, where a simulator knows it. "
+    "Crosses: the truth, where a simulator knows it, with its standard error where it is a mean over episodes. "
     "The line down is the epoch that was chosen.",
     "figures": "The learner’s own figures: means over the updates before each epoch’s end. They say whether training "
     "is stable, not whether the policy is good.",
@@ -105,6 +105,10 @@ def _truth(axes: Axes, curves: Curves) -> None:
     known = [(point.epoch, point.truth) for point in curves.points if point.truth is not None]
     if known:
         axes.plot(*zip(*known), "x-", color=LIGHT["truth"], markersize=5, linewidth=1.2)
+    sure = [(p.epoch, p.truth, p.truth_error) for p in curves.points if p.truth is not None and p.truth_error]
+    if sure:
+        at, truth, error = zip(*sure)
+        axes.errorbar(at, truth, yerr=error, fmt="none", ecolor=LIGHT["truth"], elinewidth=1.0, capsize=2)
 
 
 def _figures(curves: Curves, names: list[str], width: int) -> Figure:

@@ -274,8 +274,14 @@ def point_line(point: Point) -> str:
         for e in point.estimates
         if e.target == TARGET
     )
-    truth = "" if point.truth is None else f"  return {point.truth:.2f}"
+    truth = "" if point.truth is None else f"  return {truth_text(point)}"
     return f"epoch {point.epoch:3d}  {point.updates} updates{truth}  {figures}  {told}".rstrip()
+
+
+def truth_text(point: Point) -> str:
+    """What a policy earned, ± its standard error where that is known."""
+    error = point.truth_error
+    return f"{point.truth:.2f}" if error is None else f"{point.truth:.2f} ± {error:.2f}"
 
 
 def write_curves(curves: Curves, folder: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from understudy.core.curves import Point
 from understudy.core.errors import ConfigError
+from understudy.core.hashing import derived
 from understudy.core.problem import Problem
 from understudy.core.protocols import EpisodicEnvironment, GradientLearner, Policy
 from understudy.core.steps import Steps
@@ -115,10 +116,11 @@ def learn_in(
 ) -> Iterator[Online]:
     """Train in ``env``; an evaluation each ``eval_every`` decisions, in worlds that ``judge`` makes.
 
-    A point's ``truth`` is the mean undiscounted return of the policy as it would be served; its figures hold the mean
-    return of the training episodes that ended since the last point (exploration included).
+    A point's ``truth`` is the mean undiscounted return of the policy as it would be served, with its standard
+    error; its figures hold the mean return of the training episodes that ended since the last point (exploration
+    included).
     """
-    stage, problem = Stage(env, growth.envs, seed), env.problem
+    stage, problem = Stage(env, growth.envs, derived(seed, "training")), env.problem
     first = stage.collect(_uniform(problem), -(-growth.warmup_steps // growth.envs))
     limit = None if problem.horizon else ENDLESS
     features = feature_map(learner, MemoryDataset(problem, first))
@@ -132,9 +134,11 @@ def learn_in(
         returns = stage.finished[seen:]
         seen = len(stage.finished)
         told = figures | ({"training_return": float(np.mean(returns))} if returns else {})
-        earned = mean_return(judge(), policy, growth.eval_episodes, seed + done, max_steps=limit)
+        earned = mean_return(judge(), policy, growth.eval_episodes, derived(seed, "evaluation", done), max_steps=limit)
         told |= {"decisions": float(done)}
-        yield Online(Point(epoch=0, updates=updates, figures=told, truth=float(earned.mean())), policy, last)
+        error = float(earned.std(ddof=1) / math.sqrt(len(earned))) if len(earned) > 1 else None
+        point = Point(epoch=0, updates=updates, figures=told, truth=float(earned.mean()), truth_error=error)
+        yield Online(point, policy, last)
 
 
 def best_of(points: Sequence[Point]) -> int:

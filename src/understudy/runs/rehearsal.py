@@ -22,7 +22,7 @@ from understudy.core.protocols import Policy, by_epochs
 from understudy.data.artifact import write_artifact
 from understudy.models.policy_file import save_policy
 from understudy.report.curves import write_curves_page
-from understudy.runs.epochs import EPOCHS, Show, write_curves
+from understudy.runs.epochs import EPOCHS, Show, truth_text, write_curves
 from understudy.runs.home import Home
 from understudy.runs.online import Growth, Online, best_of, learn_in
 from understudy.runs.settings import learner
@@ -138,10 +138,16 @@ def _epoch(folder: Path, number: int) -> Path:
 
 def _curves(points: list[Point], best: Point, what: Rehearsal) -> Curves:
     episodes = what.growth.eval_episodes
-    why = f"it earned {best.truth:.2f} over {episodes} episodes, the most of {len(points)} evaluations"
+    earned = f"it earned {truth_text(best)} (mean ± standard error of {episodes} episodes)"
+    if what.choose == "last":
+        why = f"the last of {len(points)} evaluations, as asked: {earned}"
+    elif len(points) == 1:
+        why = f"the only evaluation: {earned}"
+    else:
+        why = f"{earned}, the most of {len(points)} evaluations: the best of {len(points)} is flattered by luck"
     return Curves(
         points=tuple(points), chosen=best.epoch, chosen_by="", slice=what.env, baseline="", rewards="return",
-        why=why if what.choose == "best" else f"the last of {len(points)} evaluations, as asked",
+        why=why,
     )  # fmt: skip
 
 

@@ -29,6 +29,8 @@ def scalars(folder: Path | None) -> Iterator[Show]:
             writer.add_scalar(f"figures/{name}", value, point.updates)
         if point.truth is not None:
             writer.add_scalar("return", point.truth, point.updates)
+        if point.truth_error is not None:
+            writer.add_scalar("return_error", point.truth_error, point.updates)
         for e in point.estimates:
             sides = {"": e.value, "/low": e.low, "/high": e.high}
             for side, value in sides.items():

@@ -13,6 +13,7 @@ from understudy.core.protocols import View
 from understudy.core.registry import find
 from understudy.envs.cartpole import cartpole
 from understudy.envs.pendulum import pendulum
+from understudy.envs.rollout import episodes
 from understudy.envs.stage import Stage
 from understudy.learners.bcq import BCQ
 from understudy.learners.dqn import DQN
@@ -224,3 +225,36 @@ def test_a_warm_up_too_short_for_the_transitions_asked_for_is_refused() -> None:
     """One tick holds no transition over three steps."""
     with pytest.raises(ConfigError, match="hold no transition over 3 steps"):
         points(DQN(**SMALL, n=3), cartpole, replace(BRIEF, warmup_steps=4))
+
+
+class Noting:
+    """A cartpole that remembers the contexts its episodes begin with."""
+
+    def __init__(self) -> None:
+        self.env = cartpole(steps=30)
+        self.problem, self.begun = self.env.problem, []
+
+    def reset(self, rng: np.random.Generator, w: int) -> View:
+        self.begun.append((view := self.env.reset(rng, w)).context)
+        return view
+
+    def renew(self, ended: np.ndarray) -> View:
+        return self.env.renew(ended)
+
+    def step(self, action: np.ndarray) -> Any:
+        return self.env.step(action)
+
+
+def test_training_evaluation_and_simulation_of_one_seed_are_independent() -> None:
+    """Each begins its episodes from contexts of its own: a policy is not judged where it has learned."""
+    training, judges = Noting(), []
+
+    def judge() -> Noting:
+        judges.append(Noting())
+        return judges[-1]
+
+    list(learn_in(DQN(**SMALL), training, replace(BRIEF, envs=4, eval_episodes=4), seed=7, judge=judge))
+    simulated = Noting()
+    episodes(simulated, Uniform(2), 4, seed=7, width=4)
+    first = [tuple(np.concatenate(each.begun)[:, 0][:4]) for each in (training, simulated, *judges)]
+    assert len(judges) == 3 and len(set(np.ravel(first))) == 4 * 5

@@ -9,12 +9,13 @@ from msgspec.structs import replace
 
 from understudy.cli import main
 from understudy.core.errors import ConfigError
+from understudy.core.hashing import derived
 from understudy.data.artifact import read_manifest, verify_artifact
 from understudy.envs import ENVS
 from understudy.envs.cartpole import cartpole
 from understudy.envs.rollout import mean_return
 from understudy.models.policy_file import load_policy
-from understudy.runs.epochs import EPOCHS, epoch_folder, read_curves
+from understudy.runs.epochs import EPOCHS, epoch_folder, point_line, read_curves
 from understudy.runs.online import Growth
 from understudy.runs.online_example import earned, read_online_example, rehearsed
 from understudy.runs.rehearsal import asked
@@ -57,8 +58,23 @@ def test_a_point_says_what_the_policy_earns(made: Path) -> None:
     """The truth of an epoch is the mean return of the policy as it lies there, in the episodes of that evaluation."""
     for point in read_curves(made / "a").points:
         policy = load_policy(epoch_folder(made / "a", point.epoch))
-        again = mean_return(cartpole(steps=40), policy, 3, int(point.figures["decisions"])).mean()
-        assert point.truth == pytest.approx(again, abs=1e-12)
+        seed = derived(0, "evaluation", int(point.figures["decisions"]))
+        again = mean_return(cartpole(steps=40), policy, 3, seed)
+        assert point.truth == pytest.approx(again.mean(), abs=1e-12)
+        assert point.truth_error == pytest.approx(np.std(again, ddof=1) / np.sqrt(3), abs=1e-12)
+
+
+def test_the_best_evaluation_is_told_with_its_error_and_its_luck(made: Path) -> None:
+    """Mean ± standard error, of how many episodes, the best of how many; the epochs' lines and the page too."""
+    curves = read_curves(made / "a")
+    best = curves.points[curves.chosen - 1]
+    said = f"{best.truth:.2f} ± {best.truth_error:.2f}"
+    assert curves.why == (
+        f"it earned {said} (mean ± standard error of 3 episodes), the most of 3 evaluations: "
+        "the best of 3 is flattered by luck"
+    )
+    assert f"return {said}" in point_line(best)
+    assert " ± " in (made / "a" / "curves.html").read_text().split("<tbody>")[1]
 
 
 def test_an_epoch_plays_by_its_number(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,7 +111,7 @@ def test_the_last_is_taken_where_that_is_asked_for(tmp_path: Path) -> None:
     """``--choose last``; and equal seeds give equal policies, whichever is chosen."""
     run("dqn", "--in", "cartpole", *BRIEF, "--choose", "last", "--to", f"{tmp_path}/a", at=tmp_path)
     curves = read_curves(tmp_path / "a")
-    assert curves.chosen == 3 and curves.why == "the last of 3 evaluations, as asked"
+    assert curves.chosen == 3 and curves.why.startswith("the last of 3 evaluations, as asked: it earned ")
 
 
 def test_a_dry_run_says_what_would_be_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +157,7 @@ def test_a_training_that_fails_keeps_the_epochs_before(
 ) -> None:
     """A world that turns absurd after 100 ticks of 4: it stops, says where, and the last good policy can still act."""
     monkeypatch.setitem(ENVS, "souring", "tests.stages:souring")
-    run("dqn", "--in", "souring", *BRIEF, "decay=0.0", "--to", f"{tmp_path}/a", at=tmp_path, code=1)
+    run("dqn", "--in", "souring", *BRIEF, "decay=0.0", "loss=squared", "--to", f"{tmp_path}/a", at=tmp_path, code=1)
     said = capsys.readouterr().err
     last = tmp_path / ".a.training" / EPOCHS / "0002"  # of 400 decisions
     assert f"The last good checkpoint is {last}" in said and "between updates 301 and 400" in said
