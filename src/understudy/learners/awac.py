@@ -9,8 +9,8 @@ from typing import Any
 from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Progress, quiet
 from understudy.learners import awac_continuous
-from understudy.learners.continuous import either, family_of
-from understudy.learners.discrete import Update, begin, drawing, one_of, stepping, within
+from understudy.learners.continuous import acting, either, family_of
+from understudy.learners.discrete import Update, begin, one_of, stepping, within
 from understudy.learners.gradient import GradientSettings, fit, layers
 from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
@@ -68,10 +68,8 @@ class AWAC(GradientSettings):
         return _update(self)
 
     def policy(self, state: Any, problem: Problem, features: FeatureMap) -> Policy:
-        """The lagged actor's softmax, or its likeliest action."""
-        if not problem.actions.discrete:
-            return awac_continuous.policy(self, state, problem, features)
-        return drawing(state.lagged["actor"], features, problem.actions.k, sample=self.sample, explore=self.explore)
+        """The lagged actor, drawing or by its likeliest action."""
+        return acting(self, state.lagged["actor"], problem, features)
 
 
 def weights(xp: Any, advantage: Any, temperature: float) -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from understudy.core.problem import Problem
-from understudy.core.protocols import Policy
 from understudy.learners import continuous as c
 from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
@@ -50,8 +49,3 @@ def losses(xp: Any, q: Any, ahead: Any, weight: Any, likelihood: Any, batch: Bat
     """(critics' loss, actor's loss): q f[M, b] of logged actions, V(x′), their weights and log π(a|x), each f[b]."""
     critic = c.error(xp, batch, q, c.target(settings, batch, ahead), bellman.LOSSES[settings.loss])
     return critic, -(batch.weight * weight * likelihood).mean()
-
-
-def policy(settings: Any, state: c.Training, problem: Problem, features: FeatureMap) -> Policy:
-    """The lagged actor."""
-    return c.policy(settings, state.lagged["actor"], problem, features, c.kept(settings))

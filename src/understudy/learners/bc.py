@@ -9,8 +9,8 @@ from typing import Any
 from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Progress, quiet
 from understudy.learners import bc_continuous
-from understudy.learners.continuous import either
-from understudy.learners.discrete import Update, begin, drawing, stepping, within
+from understudy.learners.continuous import acting, either
+from understudy.learners.discrete import Update, begin, stepping, within
 from understudy.learners.gradient import GradientSettings, fit, layers
 from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
@@ -58,10 +58,9 @@ class BC(GradientSettings):
         return _update(self)
 
     def policy(self, state: Any, problem: Problem, features: FeatureMap) -> Policy:
-        """The lagged network's softmax, or its likeliest action."""
-        if not problem.actions.discrete:
-            return bc_continuous.policy(self, state, problem, features)
-        return drawing(state.lagged, features, problem.actions.k, sample=self.sample, explore=self.explore)
+        """The lagged network, drawing or by its likeliest action."""
+        actor = state.lagged if problem.actions.discrete else state.lagged["actor"]
+        return acting(self, actor, problem, features)
 
 
 def loss(xp: Any, scores: Any, batch: Batch) -> Any:

@@ -8,7 +8,6 @@ from understudy.core.problem import Problem
 from understudy.learners import continuous as c
 from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
-from understudy.models.actor import Actor
 from understudy.models.feature_map import FeatureMap
 
 
@@ -27,8 +26,3 @@ def update(settings: Any) -> c.Update:
         return -(batch.weight * likelihood).mean(), {}
 
     return c.stepping(settings, objective)
-
-
-def policy(settings: Any, state: c.Training, problem: Problem, features: FeatureMap) -> Actor:
-    """The lagged actor."""
-    return c.actor(state.lagged["actor"], problem, features, spread=c.kept(settings))

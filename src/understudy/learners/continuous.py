@@ -14,6 +14,7 @@ from understudy.core.errors import ConfigError
 from understudy.core.problem import Problem
 from understudy.core.protocols import Policy
 from understudy.core.registry import find
+from understudy.learners.discrete import drawing
 from understudy.learners.gradient import GradientSettings, adam, descend, follow, layers, plain
 from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
@@ -77,6 +78,13 @@ def either(named: Update, continuous: Update) -> Update:
     return update
 
 
+def acting(settings: Any, net: Any, problem: Problem, features: FeatureMap) -> Policy:
+    """The policy of an actor's layers, as ``sample`` and ``explore`` ask: of named actions, or of a box."""
+    if problem.actions.discrete:
+        return drawing(net, features, problem.actions.k, sample=settings.sample, explore=settings.explore)
+    return policy(settings, net, problem, features, kept(settings))
+
+
 def box(problem: Problem, settings: Any) -> Box:
     """The problem's box. Raises ConfigError where actions have names, or the settings ask for what a box has not."""
     who = type(settings).__name__
@@ -91,6 +99,12 @@ def box(problem: Problem, settings: Any) -> Box:
             f"{who} learns continuous actions; this problem has {problem.actions.k} named ones",
             hint="Choose a learner of named actions, such as dqn.",
             field="actions",
+        )
+    if getattr(settings, "soften", None):
+        raise ConfigError(
+            f"{who}: soften mixes in the mean value of the named actions; these are continuous",
+            hint="Leave it out.",
+            field="soften",
         )
     low, high = np.array(problem.actions.low, np.float32), np.array(problem.actions.high, np.float32)
     xp = jax().numpy

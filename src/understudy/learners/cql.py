@@ -10,7 +10,7 @@ from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Progress, quiet
 from understudy.learners import cql_continuous
 from understudy.learners.continuous import either
-from understudy.learners.discrete import Update, begin, fit_from, one_of, stepping, within
+from understudy.learners.discrete import SOFTEN, Update, begin, fit_from, one_of, only_in_a_box, stepping, within
 from understudy.learners.gradient import GradientSettings, layers, plain
 from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
@@ -26,11 +26,12 @@ from understudy.ops.network import forward
 class CQL(GradientSettings):
     """Q̂ by minibatch steps on ℓ(Q(x, a) − y) + α·(log Σ_{a′ allowed} exp Q(x, a′) − Q(x, a)).
 
-    y is double Q-learning's target with the lagged network, ε of it softened as in ``dqn``. Fields, besides
-    ``GradientSettings``:
+    y is double Q-learning's target with the lagged network, ε of it softened as in ``dqn``; in a box that of ``sac``.
+    Fields, besides ``GradientSettings``:
 
         alpha: α, how much less an action is worth for not being in the log.
-        soften: ε. loss: ℓ, huber or squared. explore: share of uniform exploration in the policy made (named actions).
+        soften: ε, ½ unless given (named actions). loss: ℓ, huber or squared; unless given, huber with named actions and
+            squared in a box. explore: share of uniform exploration in the policy made (named actions).
         draws, entropy: actions drawn thrice per context for the gap; H per dimension, as in ``sac`` (continuous ones).
 
     Source: Kumar, Zhou, Tucker & Levine 2020, equation 4 (CQL(H)).
@@ -40,16 +41,17 @@ class CQL(GradientSettings):
     decay: float = 1.0
     guidance: float = 0.98
     alpha: float = 0.5
-    soften: float = 0.5
-    loss: str = "huber"
+    soften: float | None = None
+    loss: str | None = None
     explore: float = 0.0
     draws: int = 10
     entropy: float = -1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of(self, "loss", *bellman.LOSSES)
-        within(self, 0, 1, "soften", "explore")
+        if self.loss is not None:
+            one_of(self, "loss", *bellman.LOSSES)
+        within(self, 0, 1, "explore", *(["soften"] if self.soften is not None else []))
         within(self, 0, 1e6, "alpha")
         within(self, 1, 1000, "draws")
         within(self, -20, 0.69, "entropy")
@@ -63,6 +65,7 @@ class CQL(GradientSettings):
         if not problem.actions.discrete:
             return cql_continuous.init(self, problem, features, seed)
         k = discrete(problem, "cql")
+        only_in_a_box(self, "draws", "entropy")
         return begin(self, layers((features.width, *self.hidden, k), 1, [seed, 1]))
 
     @property
@@ -80,9 +83,10 @@ class CQL(GradientSettings):
 
 def loss(xp: Any, q: Any, following: Any, lagged: Any, batch: Batch, settings: CQL) -> tuple[Any, Any]:
     """(the whole loss, its conservative part before α), from values f[b, k]: online at x and x′, lagged at x′."""
-    ahead = bellman.best(xp, following, lagged, batch.next_allowed, settings.soften)
+    soften = SOFTEN if settings.soften is None else settings.soften
+    ahead = bellman.best(xp, following, lagged, batch.next_allowed, soften)
     y = settings.scale * batch.reward + batch.discount * ahead
-    error = bellman.LOSSES[settings.loss](xp, bellman.taken(xp, q, batch.action) - y)
+    error = bellman.LOSSES[settings.loss or "huber"](xp, bellman.taken(xp, q, batch.action) - y)
     gap = -bellman.taken(xp, bellman.log_softmax(xp, q, batch.allowed), batch.action)
     return (batch.weight * (error + settings.alpha * gap)).mean(), gap.mean()
 

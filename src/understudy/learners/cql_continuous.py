@@ -13,6 +13,7 @@ from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
 from understudy.models.actor import Actor
 from understudy.models.feature_map import FeatureMap
+from understudy.ops import bellman
 
 
 def init(settings: Any, problem: Problem, features: FeatureMap, seed: int) -> sac.Training:
@@ -26,7 +27,7 @@ def update(settings: Any) -> c.Update:
     The critics' loss is that of ``sac`` without the entropy in its target, and α·gap. The gap's sum over actions is an
     importance-weighted mean over ``draws`` each from the uniform, π(·|x) and π(·|x′).
     """
-    package, draws = jax(), settings.draws
+    package, draws, loss = jax(), settings.draws, bellman.LOSSES[settings.loss or "squared"]
     xp, frozen = package.numpy, package.lax.stop_gradient
 
     def objective(parameters: Any, state: Any, alpha: Any, key: Any, batch: Batch) -> tuple[Any, sac.Figures]:
@@ -42,7 +43,7 @@ def update(settings: Any) -> c.Update:
         tried = c.many(xp, critic, batch.x, xp.concatenate([anywhere, near, far]))
         conservative = gap(xp, q, tried, xp.concatenate([even, near_density, far_density]), batch)
         ahead = c.critics(xp, state.lagged, batch.next_x, far[0])
-        wrong = sac.critic_loss(xp, q, ahead, 0.0, batch, settings)
+        wrong = c.error(xp, batch, q, c.target(settings, batch, ahead.min(0)), loss)
         effort = sac.actor_loss(c.critics(xp, frozen(critic), batch.x, own), density, alpha, batch)
         figures = {"loss": wrong, "q": q.mean(), "gap": conservative, "entropy": -density.mean()}
         return wrong + settings.alpha * conservative + effort, figures

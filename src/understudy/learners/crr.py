@@ -11,8 +11,8 @@ import numpy as np
 from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Progress, quiet
 from understudy.learners import awac_continuous
-from understudy.learners.continuous import either
-from understudy.learners.discrete import Update, begin, drawing, one_of, stepping, within
+from understudy.learners.continuous import acting, either
+from understudy.learners.discrete import SOFTEN, Update, begin, one_of, stepping, within
 from understudy.learners.gradient import GradientSettings, fit, layers
 from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
@@ -31,7 +31,7 @@ class CRR(GradientSettings):
     Fields, besides ``GradientSettings``:
 
         weight: f, ``binary`` 1(A > 0), or ``exp`` min(e^(A/β), clip). beta, clip: β and its bound.
-        critics: how many Q_i. soften: ε (named actions). loss: ℓ, huber or squared.
+        critics: how many Q_i. soften: ε, ½ unless given (named actions). loss: ℓ, huber or squared.
         sample: act by drawing from π; false takes the likeliest action.
         explore: share of uniform exploration in the policy made (named actions).
 
@@ -45,7 +45,7 @@ class CRR(GradientSettings):
     beta: float = 1.0
     clip: float = 20.0
     critics: int = 1
-    soften: float = 0.5
+    soften: float | None = None
     loss: str = "huber"
     sample: bool = False
     explore: float = 0.0
@@ -54,7 +54,7 @@ class CRR(GradientSettings):
         super().__post_init__()
         one_of(self, "weight", "binary", "exp")
         one_of(self, "loss", *bellman.LOSSES)
-        within(self, 0, 1, "explore", "soften")
+        within(self, 0, 1, "explore", *(["soften"] if self.soften is not None else []))
         within(self, 1e-6, 1e6, "beta", "clip")
         within(self, 1, 100, "critics")
 
@@ -75,18 +75,17 @@ class CRR(GradientSettings):
         return _update(self)
 
     def policy(self, state: Any, problem: Problem, features: FeatureMap) -> Policy:
-        """The lagged actor's softmax, or its likeliest action."""
-        if not problem.actions.discrete:
-            return awac_continuous.policy(self, state, problem, features)
-        return drawing(state.lagged["actor"], features, problem.actions.k, sample=self.sample, explore=self.explore)
+        """The lagged actor, drawing or by its likeliest action."""
+        return acting(self, state.lagged["actor"], problem, features)
 
 
 def critic_loss(xp: Any, q: Any, following: Any, lagged: Any, batch: Batch, settings: CRR) -> Any:
     """Σ_i mean ℓ(Q_i(x, a) − y): q f[M, b, k] at x, the lagged actor's scores f[b, k] and q f[M, b, k] at x′."""
     least = lagged.min(0)
     ahead = bellman.expected(xp, bellman.softmax(xp, following, batch.next_allowed), least)
-    if settings.soften:
-        ahead = (1 - settings.soften) * ahead + settings.soften * bellman.average(xp, least, batch.next_allowed)
+    soften = SOFTEN if settings.soften is None else settings.soften
+    if soften:
+        ahead = (1 - soften) * ahead + soften * bellman.average(xp, least, batch.next_allowed)
     y = settings.scale * batch.reward + batch.discount * ahead
     return (batch.weight * bellman.LOSSES[settings.loss](xp, bellman.taken(xp, q, batch.action) - y)).mean(-1).sum()
 

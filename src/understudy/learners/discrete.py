@@ -17,6 +17,7 @@ from understudy.models.policies import Explore, Mixture, floored
 from understudy.models.q_network import QNetwork
 
 Update = Callable[[Any, Any], tuple[Any, dict[str, Any]]]
+SOFTEN = 0.5  # ε of a bootstrap over named actions, unless told otherwise
 Objective = Callable[..., tuple[Any, dict[str, Any]]]  # (layers, lagged, fixed, batch) → (loss, figures)
 
 
@@ -64,6 +65,17 @@ def one_of(settings: Any, field: str, *known: str) -> None:
         raise ConfigError(
             f"{type(settings).__name__}: {field} is {words}; got {getattr(settings, field)!r}", field=field
         )
+
+
+def only_in_a_box(settings: Any, *fields: str) -> None:
+    """Refuses what only learning of continuous actions reads, where actions have names."""
+    for field in fields:
+        if getattr(settings, field) != type(settings).__dataclass_fields__[field].default:
+            raise ConfigError(
+                f"{type(settings).__name__}: {field} is about continuous actions; these have names",
+                hint="Leave it out.",
+                field=field,
+            )
 
 
 def by_action(who: str, field: str, numbers: dict[str, Any], problem: Problem) -> list[Any]:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from understudy.core.problem import Problem
-from understudy.core.protocols import Policy
 from understudy.learners import continuous as c
 from understudy.learners.gradient import layers
 from understudy.learners.loop import jax
@@ -37,8 +36,3 @@ def update(settings: Any, losses: Callable[..., tuple[Any, Any, Any]]) -> c.Upda
         return value + critic + actor, {"value": value, "critic": critic, "actor": actor, "q": q.mean()}
 
     return c.stepping(settings, objective)
-
-
-def policy(settings: Any, state: c.Training, problem: Problem, features: FeatureMap) -> Policy:
-    """The lagged actor."""
-    return c.policy(settings, state.lagged["actor"], problem, features, c.kept(settings))

@@ -13,7 +13,7 @@ from understudy.core.errors import DataError
 from understudy.core.problem import Problem
 from understudy.core.protocols import GradientLearner, LoggedDataset, Policy, Progress
 from understudy.core.steps import Steps, concat
-from understudy.learners.gradient import feature_map
+from understudy.learners.gradient import feature_map, plain
 from understudy.learners.loop import run
 from understudy.models.actor import Actor, gaussian, log_density
 from understudy.models.feature_map import FeatureMap
@@ -73,18 +73,22 @@ def drawn(table: Told, rng: np.random.Generator, updates: int, batch: int) -> To
     return Told(*(None if c is None else c[rows].reshape(updates, batch, *c.shape[1:]) for c in table))
 
 
+def told(learner: Any, state: Any, steps: Steps, problem: Problem, features: FeatureMap) -> Told:
+    """The table of a collection, of ppo and of reinforce: by their own value network, guidance and trace."""
+    discount = problem.discount * learner.guidance
+    return tell(steps, problem, features, plain(state.value), learner.scale, discount, learner.trace)
+
+
 def tell(
     steps: Steps, problem: Problem, features: FeatureMap, layers: Any, scale: float, discount: float, trace: float
 ) -> Told:
     """The table of some steps under a value network (``layers``, NumPy): generalised advantages, standardised.
 
-    Raises: DataError where the steps have no propensities.
+    After a truncated episode the value of its final context stands for what it would still have earned.
+
+    Raises: DataError where the steps have no propensities, or a truncated episode has no final context.
     """
-    if steps.propensity is None:
-        raise DataError(
-            "this log has no propensities", "A policy gradient weighs every decision by how likely it was.",
-            "Log them, or train a learner that needs none, such as iql.", field="propensity",
-        )  # fmt: skip
+    _sound(steps)
     x = features(steps.context)
     value = forward(np, layers, x)[0][:, 0].astype(np.float64)
     final = steps.final_context
@@ -99,6 +103,24 @@ def tell(
         action, log_prob = np.arctanh(y).astype(np.float32), log_prob + np.log(half).sum()
     f32 = np.float32
     return Told(x, action, standard.astype(f32), (gain + value).astype(f32), log_prob.astype(f32), steps.allowed)
+
+
+def _sound(steps: Steps) -> None:
+    if steps.propensity is None:
+        raise DataError(
+            "this log has no propensities", "A policy gradient weighs every decision by how likely it was.",
+            "Log them, or train a learner that needs none, such as iql.", field="propensity",
+        )  # fmt: skip
+    cut, final = steps.truncated[steps.starts[1:] - 1], steps.final_context
+    unknown = cut if final is None else cut & np.isnan(final).all(1) & (final.shape[1] > 0)
+    if unknown.any():
+        raise DataError(
+            f"{int(unknown.sum())} of {steps.m} episodes are truncated and the log does not say where they stood then; "
+            f"first: episode {int(unknown.argmax())}",
+            "What they would still have earned would count as nothing, as if being cut short were a failure.",
+            "Log the context after their last step (a closing row of the timeline), or mark as terminated what ended.",
+            field="final_context",
+        )  # fmt: skip
 
 
 def log_probs(xp: Any, scores: Any, batch: Told) -> tuple[Any, Any]:
@@ -123,8 +145,8 @@ def spread(xp: Any, mean: Any, log_std: Any) -> Any:
 
 
 def policy(layers: Any, problem: Problem, features: FeatureMap) -> Policy:
-    """The policy of actor layers: a softmax over named actions, or a squashed Gaussian."""
-    actions = problem.actions
+    """The policy of actor layers on the device: a softmax over named actions, or a squashed Gaussian."""
+    actions, layers = problem.actions, plain(layers)
     if actions.discrete:
         return Explore(QNetwork(features, layers, actions.k), "softmax", 1.0)
     return Actor(features, layers, np.asarray(actions.low, np.float64), np.asarray(actions.high, np.float64))

@@ -12,7 +12,7 @@ from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Progress, quiet
 from understudy.core.steps import Steps
 from understudy.learners import on_policy
-from understudy.learners.gradient import GradientSettings, adam, descend, layers, plain
+from understudy.learners.gradient import GradientSettings, adam, descend, layers
 from understudy.learners.loop import jax, needed
 from understudy.learners.on_policy import Told
 from understudy.models.feature_map import FeatureMap
@@ -67,8 +67,7 @@ class PPO(GradientSettings):
 
     def told(self, state: Training, steps: Steps, problem: Problem, features: FeatureMap) -> Told:
         """Advantages and targets of a collection."""
-        discount = problem.discount * self.guidance
-        return on_policy.tell(steps, problem, features, plain(state.value), self.scale, discount, self.trace)
+        return on_policy.told(self, state, steps, problem, features)
 
     @property
     def update(self) -> Update:
@@ -77,7 +76,7 @@ class PPO(GradientSettings):
 
     def policy(self, state: Training, problem: Problem, features: FeatureMap) -> Policy:
         """The actor, as it acted."""
-        return on_policy.policy(plain(state.actor), problem, features)
+        return on_policy.policy(state.actor, problem, features)
 
 
 def surrogate(xp: Any, log_prob: Any, batch: Told, clip: float) -> Any:

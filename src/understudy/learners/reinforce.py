@@ -10,7 +10,7 @@ from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Progress, quiet
 from understudy.core.steps import Steps
 from understudy.learners import on_policy
-from understudy.learners.gradient import GradientSettings, descend, plain
+from understudy.learners.gradient import GradientSettings, descend
 from understudy.learners.loop import jax
 from understudy.learners.on_policy import Told
 from understudy.learners.ppo import Training, Update, begin, optimiser, sound
@@ -54,8 +54,7 @@ class Reinforce(GradientSettings):
 
     def told(self, state: Training, steps: Steps, problem: Problem, features: FeatureMap) -> Told:
         """Returns to go less the baseline, of a collection."""
-        discount = problem.discount * self.guidance
-        return on_policy.tell(steps, problem, features, plain(state.value), self.scale, discount, self.trace)
+        return on_policy.told(self, state, steps, problem, features)
 
     @property
     def update(self) -> Update:
@@ -64,7 +63,7 @@ class Reinforce(GradientSettings):
 
     def policy(self, state: Training, problem: Problem, features: FeatureMap) -> Policy:
         """The actor, as it acted."""
-        return on_policy.policy(plain(state.actor), problem, features)
+        return on_policy.policy(state.actor, problem, features)
 
 
 def loss(xp: Any, log_prob: Any, frozen: Any, batch: Told, weight: float) -> Any:

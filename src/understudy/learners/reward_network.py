@@ -25,11 +25,11 @@ from understudy.ops.network import cross_entropy, forward
 
 @dataclass(frozen=True)
 class RewardNetwork(GradientSettings):
-    """Q̂(x, a) by minibatch steps on w·ℓ(s_a(x), y), y = (R − low)/(high − low); R is summed over ``n`` steps, no more.
+    """Q̂(x, a) by minibatch steps on w·ℓ(s_a(x), y), y = scale·(R − low)/(high − low).
 
-    With n = 1 it is the expected reward, and the best policy of a bandit; with n as long as an episode it is the value
-    of the log's own policy, and acting greedily is one step of policy improvement. Fields, besides
-    ``GradientSettings``:
+    R is summed over ``n`` steps, no more. With n = 1 it is the expected reward, and the best policy of a bandit; with n
+    as long as an episode it is the value of the log's own policy, and acting greedily is one step of policy
+    improvement. Fields, besides ``GradientSettings``:
 
         loss: ℓ, squared, huber or cross_entropy (n = 1: predictions stay inside the reward range).
         ips: w = min(1/p, most), p the logged propensity, as if every action had been tried alike; else w = 1.
@@ -50,6 +50,10 @@ class RewardNetwork(GradientSettings):
         within(self, 1, 1e9, "most")
         if self.loss == "cross_entropy" and self.n > 1:
             raise ConfigError("RewardNetwork: a sum over n steps leaves the reward range; take n = 1", field="loss")
+        if self.loss == "cross_entropy" and self.scale != 1:
+            raise ConfigError(
+                "RewardNetwork: cross-entropy reads shares of the reward range; take scale = 1", field="scale"
+            )
 
     def fit(self, data: LoggedDataset, *, seed: int, progress: Progress = quiet) -> DiscretePolicy:
         """The policy of a log. Equal data and seed give equal policies on the same machine."""
@@ -84,13 +88,15 @@ class RewardNetwork(GradientSettings):
     def policy(self, state: Training, problem: Problem, features: FeatureMap) -> DiscretePolicy:
         """Greedy in the lagged network's predictions."""
         link = "logistic" if self.loss == "cross_entropy" else "identity"
-        network = Network(features, plain(state.lagged), *problem.reward_range, link)
+        low, high = problem.reward_range
+        network = Network(features, plain(state.lagged), low, low + (high - low) / self.scale, link)
         return floored(Explore(network), problem.actions.k, self.explore)
 
 
 def loss(xp: Any, scores: Any, span: Any, batch: Batch, settings: RewardNetwork) -> Any:
     """The mean of w·ℓ, from scores of every action f[b, k] and (low, high)."""
-    own, y = bellman.taken(xp, scores, batch.action), (batch.reward - span[0]) / (span[1] - span[0])
+    own = bellman.taken(xp, scores, batch.action)
+    y = settings.scale * (batch.reward - span[0]) / (span[1] - span[0])
     missed = cross_entropy(xp, own, y) if settings.loss == "cross_entropy" else _missed(xp, own - y, settings)
     weight = batch.weight * xp.minimum(1 / batch.propensity, settings.most) if settings.ips else batch.weight
     return (weight * missed).mean()

@@ -76,7 +76,12 @@ class TD3(GradientSettings):
 
     def policy(self, state: Training, problem: Problem, features: FeatureMap) -> Actor:
         """The lagged actor, with noise of ``std``."""
-        return c.actor(state.slow_actor, problem, features, std=self.std)
+        return made(self, state, problem, features)
+
+
+def made(settings: Any, state: Training, problem: Problem, features: FeatureMap) -> Actor:
+    """The policy of td3 and of td3_bc: the lagged actor, with noise of ``std``."""
+    return c.actor(state.slow_actor, problem, features, std=settings.std)
 
 
 def sound(settings: Any, who: str) -> None:

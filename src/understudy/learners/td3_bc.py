@@ -14,7 +14,7 @@ from understudy.learners import continuous as c
 from understudy.learners.gradient import GradientSettings, fit
 from understudy.learners.loop import jax
 from understudy.learners.replay import Batch
-from understudy.learners.td3 import Training, begin, sound, step
+from understudy.learners.td3 import Training, begin, made, sound, step
 from understudy.models.actor import Actor
 from understudy.models.feature_map import FeatureMap
 
@@ -59,7 +59,7 @@ class TD3BC(GradientSettings):
 
     def policy(self, state: Training, problem: Problem, features: FeatureMap) -> Actor:
         """The lagged actor, with noise of ``std``."""
-        return c.actor(state.slow_actor, problem, features, std=self.std)
+        return made(self, state, problem, features)
 
 
 def near(xp: Any, q: Any, y: Any, logged: Any, size: Any, batch: Batch, alpha: float) -> Any:

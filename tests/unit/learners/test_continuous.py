@@ -16,7 +16,7 @@ from understudy.learners.replay import Batch, Replay
 from understudy.models.actor import log_density
 from understudy.models.feature_map import fit_feature_map
 from understudy.ops.network import forward
-from understudy.testing.conformance_learner import PLAIN, WIDE, LoggedSteps, example_episodes, example_log
+from understudy.testing.conformance_learner import PLAIN, WIDE, LoggedSteps, chain_log, example_episodes, example_log
 
 LOG = example_episodes(WIDE, 60, 1)
 
@@ -195,3 +195,34 @@ def test_what_is_served_has_the_density_that_learned() -> None:
     np.testing.assert_allclose(density, theirs, rtol=1e-3)
     closer = replace(policy, spread=0.1)
     assert closer.prob(context, closer.mean(context)).mean() > 10 * policy.prob(context, policy.mean(context)).mean()
+
+
+@pytest.mark.parametrize("name", ["cql", "crr"])
+def test_a_box_has_no_mean_over_actions(name: str) -> None:
+    """``soften`` is refused before training; left out, or 0, it is what a box does anyway."""
+    with pytest.raises(ConfigError, match="soften"):
+        fit(short(name, soften=0.3), LOG, seed=0)
+    context = LOG.steps.context[:20]
+    drawn = [fit(short(name, **more), LOG, seed=1).act(context, np.random.default_rng(0))[0]
+             for more in ({}, {"soften": 0.0})]  # fmt: skip
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_cql_in_a_box_learns_by_the_loss_it_is_told() -> None:
+    """Squared unless told, as it is published; Huber's gives another policy. Named actions: the other way round."""
+    context = LOG.steps.context[:20]
+    kinds = [{}, {"loss": "squared"}, {"loss": "huber"}]
+    boxed = [fit(short("cql", **kind), LOG, seed=1).act(context, np.random.default_rng(0))[0] for kind in kinds]
+    np.testing.assert_array_equal(boxed[0], boxed[1])
+    assert not (boxed[1] == boxed[2]).all()
+    chain = chain_log(20, 1)
+    named = [fit(short("cql", **kind), chain, seed=1).state().arrays.values() for kind in kinds]
+    assert all((a == b).all() for a, b in zip(named[0], named[2]))
+    assert not all((a == b).all() for a, b in zip(named[0], named[1]))
+
+
+@pytest.mark.parametrize("field", ["draws", "entropy"])
+def test_named_actions_have_no_draws_of_a_box(field: str) -> None:
+    """Refused before training."""
+    with pytest.raises(ConfigError, match=field):
+        fit(short("cql", **{field: 1 if field == "draws" else -2.0}), chain_log(20, 1), seed=0)

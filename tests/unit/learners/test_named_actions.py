@@ -84,6 +84,18 @@ def test_inverse_propensities_weigh() -> None:
         RewardNetwork(loss="cross_entropy").fit(wide, seed=0)
 
 
+def test_a_reward_network_learns_scaled_rewards_and_predicts_them_unscaled() -> None:
+    """Scaled by 10 and by ½ it predicts the same means, and its network another multiple of them."""
+    action, reward = np.tile([0, 0, 1, 1], 100), np.tile([1.0, 0.5, 0.0, 0.5], 100)
+    log = LoggedSteps(PLAIN, bandit_steps(np.zeros((400, 3)), action, reward, np.full(400, 0.5)))
+    for scale in (0.5, 10.0):
+        model = RewardNetwork(**(QUICK | {"scale": scale})).fit(log, seed=0).model
+        assert model.values(np.zeros((1, 3), np.float32))[0, :2] == pytest.approx([0.75, 0.25], abs=0.02)
+        assert model.high - model.low == pytest.approx(1 / scale)
+    with pytest.raises(ConfigError, match="scale"):
+        RewardNetwork(loss="cross_entropy", scale=2.0)
+
+
 @pytest.mark.parametrize("imitation", ["network", "knn", "classifier"])
 def test_bcq_keeps_to_what_the_log_did(imitation: str) -> None:
     """An action that is allowed, never taken and promising by extrapolation has probability 0; also when saved."""

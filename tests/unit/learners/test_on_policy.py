@@ -1,5 +1,6 @@
 """PPO and REINFORCE: losses and tables by hand, what a log must carry, and that decisions become likelier that paid."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -7,15 +8,16 @@ import pytest
 
 from understudy.core.errors import ConfigError, DataError
 from understudy.core.registry import find
-from understudy.core.steps import bandit_steps
+from understudy.core.steps import Steps, bandit_steps
 from understudy.learners import on_policy
-from understudy.learners.gradient import plain
+from understudy.learners.gradient import layers, plain
+from understudy.learners.loop import run
 from understudy.learners.on_policy import Told, drawn, log_probs, tell
 from understudy.learners.ppo import surrogate
 from understudy.learners.reinforce import loss
 from understudy.models.actor import gaussian, log_density
 from understudy.models.feature_map import fit_feature_map
-from understudy.ops.network import forward
+from understudy.ops.network import forward, start
 from understudy.ops.returns import advantages
 from understudy.testing.conformance_learner import CHAIN, PLAIN, WIDE, LoggedSteps, chain_log, example_episodes
 
@@ -186,3 +188,53 @@ def test_settings_out_of_bounds_are_named(name: str, field: str, value: float) -
 def test_what_acts_is_what_learned() -> None:
     """Outputs of the last layer: one per named action, a mean and a σ per dimension of a box."""
     assert (on_policy.outputs(CHAIN), on_policy.outputs(WIDE)) == (3, 4)
+
+
+def test_no_two_purposes_of_a_seed_share_a_stream() -> None:
+    """Rounds of 160 updates end within a chunk; their minibatches, and the layers to begin with, are all drawn anew."""
+    seen: list[np.random.Generator] = []
+
+    def draw(rng: np.random.Generator, c: int) -> np.ndarray:
+        seen.append(copy.deepcopy(rng))
+        return np.zeros(c)
+
+    for number in range(3):
+        run(0.0, _still, draw, steps=160 * (number + 1), done=160 * number, seed=3)
+    assert len(seen) == 6 and len({rng.integers(2**62) for rng in copy.deepcopy(seen)}) == 6
+    own = [layers((3, 4, 1), 1, [3, which])[0][0].tobytes() for which in (0, 1, 2, 3)]
+    theirs = [start(rng, (3, 4, 1), 1)[0][0].astype(np.float32).tobytes() for rng in seen]
+    plain = [start(np.random.default_rng([3, i]), (3, 4, 1), 1)[0][0].astype(np.float32).tobytes() for i in range(4)]
+    assert len({*own, *theirs, *plain}) == 4 + 6 + 4
+
+
+def _still(state: Any, batch: Any) -> tuple[Any, dict[str, Any]]:
+    return state, {"loss": batch}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cut_episode_must_say_where_it_stood(name: str) -> None:
+    """Without a final context, or with an empty one, nothing would follow: refused."""
+    log = example_episodes(WIDE, 20, 1)
+    learner, final = find("learners", name)(**QUICK), np.array(log.steps.final_context)
+    cut = log.steps.truncated[log.steps.starts[1:] - 1]
+    with pytest.raises(DataError, match=rf"{cut.sum()} of 20 episodes are truncated.*first: episode 0"):
+        learner.fit(LoggedSteps(WIDE, log.steps.with_(final_context=None)), seed=0)
+    final[4] = np.nan
+    with pytest.raises(DataError, match=r"1 of 20 episodes are truncated.*first: episode 4") as error:
+        learner.fit(LoggedSteps(WIDE, log.steps.with_(final_context=final)), seed=0)
+    assert error.value.why and error.value.hint and error.value.field == "final_context"
+    whole = log.steps.episodes(~cut).with_(final_context=None)
+    find("learners", name)(**QUICK | {"updates": 5}).fit(LoggedSteps(WIDE, whole), seed=0)
+
+
+def test_a_cut_episode_is_worth_the_value_of_where_it_stood() -> None:
+    """V = 3 everywhere, γ = λ = 1, rewards 1 and 1: cut, G = 5 and 4; ended, 2 and 1."""
+    steps = Steps(
+        starts=np.array([0, 2, 4]), unit=np.arange(2, dtype=np.uint64), time=np.arange(4),
+        context=np.zeros((4, 2), np.float32), action=np.zeros(4, np.int32), reward=np.ones(4),
+        terminated=np.array([False, False, False, True]), truncated=np.array([False, True, False, False]),
+        propensity=np.full(4, 0.5), final_context=np.array([[0, 0], [np.nan, np.nan]], np.float32),
+    )  # fmt: skip
+    features = fit_feature_map(CHAIN, [steps])
+    value = ((np.zeros((1, features.width, 1), np.float32), np.full((1, 1), 3.0, np.float32)),)
+    np.testing.assert_allclose(tell(steps, CHAIN, features, value, 1.0, 1.0, 1.0).target, [5, 4, 2, 1])
