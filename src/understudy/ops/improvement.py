@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import optimize, special
@@ -64,16 +64,12 @@ def _variance(theta: float, m: int, n: int) -> float:
     return theta * (1 - theta) / (m * n) * (1 + half * (1 - theta) / (2 - theta) + half * theta / (1 + theta))
 
 
-def _root(gap, far: float, theta: float) -> float:
-    """Where the gap changes its sign between the far end, at which it is never negative, and θ̂."""
-    if theta == far or gap(theta) >= 0:  # at θ̂ = 0 or 1 the other limit is inside, this one is θ̂ itself
-        return theta if theta == far else _inside(gap, far, theta)
-    return float(optimize.brentq(gap, far, theta))
-
-
-def _inside(gap, far: float, theta: float) -> float:
-    """θ̂ is an end itself, where the variance is nothing: the gap is negative just beside it."""
-    return float(optimize.brentq(gap, far, theta + 1e-9 * (far - theta)))
+def _root(gap: Callable[[float], float], far: float, theta: float) -> float:
+    """Where the gap changes its sign between an end, where it is positive, and θ̂, where it is not."""
+    if theta == far:
+        return theta
+    near = theta if gap(theta) < 0 else theta + 1e-9 * (far - theta)  # θ̂ at the other end has no variance itself
+    return float(optimize.brentq(gap, far, near))  # pyright: ignore[reportArgumentType]
 
 
 def profile(strata: Strata, at: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -83,3 +79,22 @@ def profile(strata: Strata, at: Sequence[float] | np.ndarray) -> np.ndarray:
     """
     shares = [1.0 - np.searchsorted(np.sort(scores), np.asarray(at), "right") / len(scores) for scores in strata]
     return np.mean(shares, 0)
+
+
+def profile_band(
+    strata: Strata, at: Sequence[float] | np.ndarray, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pointwise limits of ``profile``: Wilson's of each task, put together as in ``improvement_interval``.
+
+    p̃ = (p + z²/2n) / (1 + z²/n),  half = z √(p(1−p)/n + z²/4n²) / (1 + z²/n).  Source: Wilson 1927; Zou & Donner 2008.
+
+    Returns: low, high f64[len(at)] each; of width > 0 even where all runs score more, or none.
+    """
+    z, low, high = float(special.ndtri(0.5 + level / 2)), 0.0, 0.0
+    for scores in strata:
+        n, p = len(scores), profile([scores], at)
+        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+        low, high = low + (p - middle + half) ** 2, high + (middle + half - p) ** 2
+    whole = profile(strata, at)
+    return np.maximum(whole - np.sqrt(low) / len(strata), 0.0), np.minimum(whole + np.sqrt(high) / len(strata), 1.0)
