@@ -179,7 +179,7 @@ def delayed(quick: bool) -> dict[str, Any]:
 
 def _delayed(choose: Callable[[Retail], Any], environments: int) -> np.ndarray:
     """f64[E] revenue per customer of 50 steps."""
-    world, total = retail(scenario="delayed", products=500), 0.0
+    world, total = retail(scenario="delayed"), 0.0
     world.reset(np.random.default_rng(3), environments * 100)
     for _ in range(50):
         action = np.broadcast_to(np.asarray(choose(world), np.int32), environments * 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -61,6 +62,16 @@ def make_coupons(scope: str, levels: tuple[float, ...], categories: int) -> Coup
     names = ("none", *(f"c{j:02d}:{_percent(level)}" for j, level in some))
     depth = np.array([0.0, *(level for _, level in some)])
     return Coupons(names, depth, np.array([-1, *(j for j, _ in some)]), categories)
+
+
+def read_levels(levels: Sequence[float] | str) -> tuple[float, ...]:
+    """Numbers, or a text of numbers with commas between. Raises: ConfigError for anything else."""
+    try:
+        return tuple(float(level) for level in (levels.split(",") if isinstance(levels, str) else levels))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"retail: levels must be numbers; got {levels!r}", hint="For example: levels=0,.25,.5", field="levels"
+        ) from error
 
 
 def _percent(level: float) -> str:

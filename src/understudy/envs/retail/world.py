@@ -11,7 +11,7 @@ import numpy as np
 from understudy.core.errors import StoreError
 from understudy.core.protocols import DiscretePolicy, Feedback, State, View
 from understudy.envs.retail.catalogue import Catalogue, draw_catalogue, read_catalogue
-from understudy.envs.retail.coupons import make_coupons
+from understudy.envs.retail.coupons import make_coupons, read_levels
 from understudy.envs.retail.law import LAWS
 from understudy.envs.retail.market import Market, draw_market, read_market
 from understudy.envs.retail.observe import FEATURES
@@ -181,7 +181,7 @@ def retail(
     discount: float = 0.9,
     reward: str = "revenue",
     coupon: str = "store",
-    levels: Sequence[float] = LEVELS,
+    levels: Sequence[float] | str = LEVELS,
     cost: float = 0.5,
     churn: float = 0.0,
     products: int | None = None,
@@ -196,7 +196,7 @@ def retail(
         split: ``train``, ``tune`` or ``held_out``: ranges of environments that share none.
         first: number of the first environment within its split.
         customers: U of an environment. products: about so many in the catalogue; None = 2,514 as published.
-        discount: γ of the problem. levels: of coupons, shares of the price, rising.
+        discount: γ of the problem. levels: of coupons, shares of the price, rising; or a text with commas between.
         reward: ``revenue`` after coupon, or ``margin``: less ``cost`` times the base price of each unit.
         coupon: ``store`` for everything, or ``category``: none, or a level on one category.
         churn: chance that a customer who stays away in a step leaves for good.
@@ -208,8 +208,8 @@ def retail(
     """
     return Retail(
         Settings(
-            scenario, split, first, customers, steps, discount, reward, coupon, tuple(levels), cost, churn, products,
-            catalogue, draws, reference_compat,
+            scenario, split, first, customers, steps, discount, reward, coupon, read_levels(levels), cost, churn,
+            products, catalogue, draws, reference_compat,
         )
     )  # fmt: skip
 

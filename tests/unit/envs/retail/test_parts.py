@@ -12,7 +12,7 @@ from understudy.core.steps import bandit_steps
 from understudy.envs.retail import step
 from understudy.envs.retail.baskets import Lines, buy, draw_luck, poisson
 from understudy.envs.retail.catalogue import Catalogue, draw_catalogue
-from understudy.envs.retail.coupons import make_coupons
+from understudy.envs.retail.coupons import make_coupons, read_levels
 from understudy.envs.retail.law import LAWS, SIZES
 from understudy.envs.retail.market import draw_market
 from understudy.envs.retail.metrics import halves, metrics, paired_difference, paired_ratio, per_step, share_per_step
@@ -171,6 +171,7 @@ def test_coupons_by_store_and_by_category() -> None:
     assert store.names == ("0%", "5%", "50%")
     kept = store.kept(np.array([2, 1, 2]), np.array([True, True, False]))
     np.testing.assert_allclose(kept, [[0.5, 0.95, 1.0]])
+    assert read_levels("0,.05,.5") == read_levels([0, 0.05, 0.5]) == (0.0, 0.05, 0.5)
     category = make_coupons("category", (0.0, 0.25), 3)
     assert category.names == ("none", "c00:25%", "c01:25%", "c02:25%")
     np.testing.assert_allclose(category.kept(np.array([0, 2]), np.array([True, True])), [[1, 1], [1, 0.75], [1, 1]])

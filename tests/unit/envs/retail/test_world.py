@@ -203,6 +203,7 @@ def test_fixed_actions_leave_the_luck_alone() -> None:
         ({"coupon": "product"}, "coupon"),
         ({"levels": (0.1,)}, "levels"),
         ({"levels": (0.0, 1.0)}, "levels"),
+        ({"levels": "0,half"}, "levels"),
         ({"products": 10, "catalogue": "somewhere.npz"}, "products"),
     ],
 )
