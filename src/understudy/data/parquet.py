@@ -111,7 +111,7 @@ def _batches(path: Path, size: int, columns: list[str]) -> Iterator[pa.RecordBat
     """Batches of the file, or of a folder's files in the order of their names."""
     with _readable(path):
         for part in _files(path):
-            with parquet.ParquetFile(part) as file:
+            with parquet.ParquetFile(part, pre_buffer=False) as file:  # read ahead, it would all stay in memory
                 yield from file.iter_batches(size, columns=columns)
 
 

@@ -341,7 +341,7 @@ def _batches(source: Source) -> Iterator[pa.RecordBatch]:
         return
     import pyarrow.parquet as parquet
 
-    with parquet.ParquetFile(source.path) as file:
+    with parquet.ParquetFile(source.path, pre_buffer=False) as file:  # read ahead, it would all stay in memory
         if file.metadata.num_rows == 0:
             raise DataError(f"{source.path} is empty: it has a header and no rows")
         yield from file.iter_batches(batch_size=BATCH)
