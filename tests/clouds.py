@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -125,3 +126,36 @@ def keys(prefix: str = "") -> list[str]:
     return [
         item["Key"] for item in boto3_client("s3").list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
     ]
+
+
+def cluster() -> dict[str, object]:
+    """A cluster file for the account that moto plays, with what an administrator had made there."""
+    iam, ec2 = boto3_client("iam"), boto3_client("ec2")
+    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    if not iam.list_roles()["Roles"]:
+        for name in ("ecsInstanceRole", "understudy-job", "batch"):
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+        iam.create_instance_profile(InstanceProfileName="ecsInstanceRole")
+        iam.add_role_to_instance_profile(InstanceProfileName="ecsInstanceRole", RoleName="ecsInstanceRole")
+    profile = iam.get_instance_profile(InstanceProfileName="ecsInstanceRole")["InstanceProfile"]["Arn"]
+    return {
+        "bucket": f"s3://{BUCKET}/studies",
+        "image": "registry.example/understudy:0",
+        "vcpus": 8,
+        "subnets": [ec2.describe_subnets()["Subnets"][0]["SubnetId"]],
+        "security_groups": [ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]],
+        "instance_role": profile,
+        "job_role": iam.get_role(RoleName="understudy-job")["Role"]["Arn"],
+        "service_role": iam.get_role(RoleName="batch")["Role"]["Arn"],
+        "stages": {"train": {"cpus": 2, "memory_mb": 3000, "gpus": 1, "minutes": 30}},
+    }
+
+
+@pytest.fixture
+def batch_queue(amazon: str, tmp_path: Path) -> dict[str, object]:
+    """Settings of a queue in an account of its own, made by ``cluster setup``."""
+    from understudy.runs.executors.aws_batch import AwsBatch
+
+    settings = {name: value for name, value in cluster().items() if name != "stages"}
+    AwsBatch(tmp_path, **settings).setup()  # type: ignore[arg-type]
+    return settings

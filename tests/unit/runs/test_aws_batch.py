@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
 import pytest
-from tests.clouds import BUCKET, LOSE, boto3_client, lead
+from botocore.exceptions import ClientError
+from tests.clouds import BUCKET, LOSE, boto3_client, cluster, lead
 
 from understudy.core.errors import ConfigError, ExecutorError, StoreError
 from understudy.core.jobs import ALIVE, Executor, Job, Resources
@@ -16,27 +18,8 @@ from understudy.runs.executors.aws_setup import documents
 from understudy.runs.executors.build import make_executor
 
 
-def cluster() -> dict[str, object]:
-    """A cluster file for the account that moto plays, with what an administrator had made there."""
-    iam, ec2 = boto3_client("iam"), boto3_client("ec2")
-    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
-    if not iam.list_roles()["Roles"]:
-        for name in ("ecsInstanceRole", "understudy-job", "batch"):
-            iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
-        iam.create_instance_profile(InstanceProfileName="ecsInstanceRole")
-        iam.add_role_to_instance_profile(InstanceProfileName="ecsInstanceRole", RoleName="ecsInstanceRole")
-    profile = iam.get_instance_profile(InstanceProfileName="ecsInstanceRole")["InstanceProfile"]["Arn"]
-    return {
-        "bucket": f"s3://{BUCKET}/studies",
-        "image": "registry.example/understudy:0",
-        "vcpus": 8,
-        "subnets": [ec2.describe_subnets()["Subnets"][0]["SubnetId"]],
-        "security_groups": [ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]],
-        "instance_role": profile,
-        "job_role": iam.get_role(RoleName="understudy-job")["Role"]["Arn"],
-        "service_role": iam.get_role(RoleName="batch")["Role"]["Arn"],
-        "stages": {"train": {"cpus": 2, "memory_mb": 3000, "gpus": 1, "minutes": 30}},
-    }
+def refused(**asked: object) -> object:
+    raise ClientError({"Error": {"Code": "ServerException", "Message": "try later"}}, "SubmitJob")
 
 
 def written(path: Path) -> Path:
@@ -93,9 +76,9 @@ def test_states_logs_and_names(queue):
 
 
 def test_a_name_that_is_taken_starts_nothing(queue):
-    """Submitted twice, also by another process after a crash: one array."""
-    for _ in range(2):
-        AwsBatch(Path(), queue="understudy").submit("twice", [sh("echo a"), sh("echo b")])
+    """Submitted twice, also from another machine: one array."""
+    for place in ("a", "a", "b"):
+        AwsBatch(queue.folder / place, queue="understudy").submit("twice", [sh("echo a"), sh("echo b")])
     assert until_ended(queue, "twice") == ("done", "done")
     found = boto3_client("batch").list_jobs(jobQueue="understudy", filters=[{"name": "JOB_NAME", "values": ["twice*"]}])
     assert len([job for job in found["jobSummaryList"] if ":" not in job["jobId"]]) == 1
@@ -110,7 +93,7 @@ def test_a_stage_waits_for_the_one_before(queue):
     assert until_ended(queue, "train") == ("done",)
     times = [int(queue.log("collect", k)) for k in range(2)]
     assert max(times) <= int(queue.log("train", 0))
-    assert until_ended(queue, "never-1") == ("failed", "failed")
+    assert until_ended(queue, "never-1") == ("cancelled", "cancelled")
     assert queue.log("never-1", 0) == ""
     with pytest.raises(ExecutorError, match="nothing called 'nobody' was ever submitted"):
         queue.submit("next", [sh("true")], after=["nobody"])
@@ -160,7 +143,18 @@ def test_large_arrays_are_cut_where_batch_ends(queue, monkeypatch):
         queue._batch, "submit_job", lambda **asked: submit(**asked) if "_0-0-3" in asked["jobName"] else None
     )
     queue.submit("half", mixed[:3])
+    assert queue.poll("half")[1:] == ("waiting", "waiting"), "whoever submits may be about to"
+    os.utime(queue.folder / "half" / "jobs.json", (0, 0))
     assert until_ended(queue, "half") == ("done", "gone", "gone")
+
+
+def test_a_submission_that_is_refused_leaves_nothing_waiting(queue, monkeypatch):
+    """Batch says no: an error, and the jobs are cancelled, so that the next sweep sends their runs again."""
+    monkeypatch.setattr(queue._batch, "submit_job", refused)
+    with pytest.raises(ExecutorError, match="cannot be submitted") as caught:
+        queue.submit("no", [sh("true")] * 2)
+    assert "try later" in caught.value.why
+    assert queue.poll("no") == ("cancelled", "cancelled")
 
 
 def test_the_stage_of_a_job_is_told_by_its_verb():

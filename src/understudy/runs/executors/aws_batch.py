@@ -1,7 +1,7 @@
 """AWS Batch: array jobs in a queue, one container per job, retried when Spot takes the machine away.
 
-An array of ours is one or several of theirs, called ``NAME_FIRST-LAST-TOTAL``: everything is found again by name, and
-the scheduler holds all there is to know. Jobs of one array differ by their command line alone, so the container is
+An array of ours is one or several of theirs, called ``NAME_FIRST-LAST-TOTAL``: everything is found again by name, as
+long as Batch remembers, which is a week. Jobs of one array differ by their command line alone, so the container is
 given all lines of its array and takes the one of its ``AWS_BATCH_JOB_ARRAY_INDEX``.
 """
 
@@ -22,6 +22,7 @@ from understudy.core.errors import ConfigError, ExecutorError
 from understudy.core.jobs import Job, JobState, Resources
 from understudy.data.amazon import client
 from understudy.data.store import open_store, remote
+from understudy.runs.executors.array import Array
 
 STAGES = ("collect", "tune", "train", "evaluate")
 _STAGE_OF = {"simulate": "collect", "tune": "tune", "evaluate": "evaluate", "compare": "evaluate"}
@@ -30,6 +31,8 @@ _STATES: Mapping[str, JobState] = {
     "SUCCEEDED": "done", "FAILED": "failed",
 }  # fmt: skip
 _CANCELLED = "cancelled by understudy"
+_ORPHANED = "Dependent Job failed"
+_MEMORY = 1 << 25  # MB: more than any machine of Amazon's has
 _CREDENTIALS = ("UnrecognizedClient", "InvalidClientToken", "SignatureDoesNotMatch", "ExpiredToken", "AuthFailure",
                 "InvalidSignature")  # fmt: skip
 _PAYLOAD = 20_000  # bytes of command lines in one submission; Batch takes 30 KiB with everything around them
@@ -43,7 +46,7 @@ class AwsBatch:
     """A queue of AWS Batch, and what ``understudy cluster setup`` needs to make it.
 
     Args:
-        folder: unused: the scheduler holds everything.
+        folder: where names are taken, so that nobody submits an array twice; what became of it, Batch alone tells.
         queue: name of the job queue; job definitions are called ``queue-stage``.
         bucket: where studies lie, ``s3://BUCKET/PREFIX``: what the containers may read and write.
         image: the container image, with understudy in it.
@@ -79,11 +82,13 @@ class AwsBatch:
             if name not in found:
                 raise _missing(f"there is no job definition {name!r}", name)
         for job in jobs:
-            if job.resources.cpus > largest:
-                raise ConfigError(
-                    f"a job asks for {job.resources.cpus} cpus, and queue {self.queue!r} has at most {largest}",
-                    "It would wait for ever.", "Ask for less under resources:, or make the queue larger.", field="cpus",
-                )  # fmt: skip
+            for need, most in (("cpus", largest), ("memory_mb", _MEMORY)):
+                if (asked := getattr(job.resources, need)) > most:
+                    raise ConfigError(
+                        f"a job asks for {asked} {need}, and queue {self.queue!r} has at most {most}",
+                        "It would wait for ever.", "Ask for less under resources:, or make the queue larger.",
+                        field=need,
+                    )  # fmt: skip
         words = {word for job in jobs for word in job.argv}
         for word in sorted(words):
             if word.startswith("/"):
@@ -96,23 +101,30 @@ class AwsBatch:
             getattr(open_store(place), "check", lambda: None)()
 
     def submit(self, name: str, jobs: Sequence[Job], *, after: Sequence[str] = ()) -> None:
-        """Submit the array, in as few of theirs as their limits allow."""
+        """Submit the array, in as few of theirs as their limits allow. The name is taken in the folder, before that."""
+        array = self._array(name)
         with _told(f"{name} cannot be submitted"):
-            if self._arrays(name):
-                return
             needed = [{"jobId": each["jobId"]} for other in after for each in self._known(other)]
+            if self._arrays(name) or not array.take(jobs):
+                return
             for first, chunk in chunks(jobs):
                 label = f"{_plain(name)}_{first}-{first + len(chunk) - 1}-{len(jobs)}"
-                self._batch.submit_job(**self._request(label, chunk, needed))
+                try:
+                    self._batch.submit_job(**self._request(label, chunk, needed))
+                except BaseException:
+                    array.mark_all(range(first, len(jobs)), "cancelled")
+                    raise
 
     def poll(self, name: str) -> tuple[JobState, ...]:
-        """As Batch tells; a job of an array that was never whole is gone."""
-        states: list[JobState] = []
+        """As Batch tells; what it does not know is about to be submitted, or gone."""
+        array, states = self._array(name), dict[int, JobState]()
+        if array.taken:
+            states = dict(enumerate(array.states(lambda k, begun: "waiting" if array.young else "gone")))
         with _told(f"{name} cannot be asked for"):
             for first, last, total, each in self._spans(name):
-                states = states or ["gone"] * total
-                states[first : last + 1] = self._states(each, last - first + 1)
-        return tuple(states)
+                told = dict(enumerate(self._states(each, last - first + 1), first))
+                states = dict.fromkeys(range(total), "gone") | states | told
+        return tuple(states.values())
 
     def cancel(self, name: str) -> None:
         """End what runs, drop what waits."""
@@ -141,6 +153,9 @@ class AwsBatch:
 
         with _told(f"queue {self.queue!r} cannot be made"):
             return set_up(self, dry_run=dry_run)
+
+    def _array(self, name: str) -> Array:
+        return Array(self.folder / _plain(name))
 
     @cached_property
     def _batch(self) -> Any:
@@ -262,8 +277,8 @@ def _plain(name: str) -> str:
 
 
 def _state(job: Mapping[str, Any]) -> JobState:
-    cancelled = job["status"] == "FAILED" and _CANCELLED in job.get("statusReason", "")
-    return "cancelled" if cancelled else _STATES[job["status"]]
+    dropped = any(reason in job.get("statusReason", "") for reason in (_CANCELLED, _ORPHANED))
+    return "cancelled" if job["status"] == "FAILED" and dropped else _STATES[job["status"]]
 
 
 def _missing(what: str, field: str) -> ExecutorError:
