@@ -113,8 +113,7 @@ def lines(batch: Batch, made: Mapping[str, pa.Array]) -> memoryview:
                 {k: v for k, v in row.items() if k not in made or (k in OWN[:2] and v is not None)}
             )
     heads = pc.binary_slice(pa.array(texts, pa.binary()), 0, -1)
-    bare = pc.less(pc.binary_length(heads), 3)
-    if pc.any(bare).as_py():  # {}: nothing comes before the first new key
+    if pc.any(pc.match_substring_regex(heads, r"^\s*\{\s*$")).as_py():  # {}: nothing comes before the first new key
         heads = pa.array([head.strip() if head.strip() != b"{" else b'{"context":{}' for head in heads.to_pylist()])
     parts: list[Any] = [heads]
     for name, column in made.items():

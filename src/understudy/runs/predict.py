@@ -17,6 +17,7 @@ from understudy.core.hashing import text_hashes
 from understudy.core.problem import Problem
 from understudy.data.decided import Decided, Whole, aside
 from understudy.data.read import Reject
+from understudy.data.repeats import Repeats
 from understudy.data.sources import FORMATS, Source, resolve
 from understudy.data.states import Batch, check_states, read_states
 from understudy.data.times import MICRO, instant
@@ -78,6 +79,11 @@ class Draws:
         own = pa.array([own if id is None else None for id, own in zip(given, made)], pa.string())
         return [own if id is None else id for id, own in zip(given, made)], own
 
+    def named(self, batch: Batch) -> bool:
+        """Whether ids come from what rows say of themselves; those from lines differ of themselves."""
+        there = batch.rows.columns.keys()
+        return "decision_id" in there or {"episode_id", "t"} <= there
+
     def keys(self, ids: list[str]) -> np.ndarray:
         """u64[n]; ``hashing.fractions`` of them is the u of each decision, as a service of this application draws."""
         return text_hashes([f"{self.application}\0{id}" for id in ids])
@@ -123,9 +129,10 @@ def predict(
     application = application or (str(policy) if Home(home).exists and _alias(policy, home) else policy_id)
     draws = Draws(application, f"{text_hashes([f'{source.sha256}{chr(0)}{seed}'])[0]:016x}", time)
     with ExitStack() as files:
+        seen = files.enter_context(Repeats())
         bad = None if quarantine is None else files.enter_context(Whole(Path(quarantine)))
         out = Decided(files.enter_context(Whole(to)), to, held.problem)
-        decider = _Decider(Scorer(held.policy), policy_id, held.problem, draws)
+        decider = _Decider(Scorer(held.policy), policy_id, held.problem, draws, seen)
         rows = refused = 0
         for batch in read_states(source, held.problem):
             context, allowed, rejects = check_states(batch, held.problem, overwrite=overwrite)
@@ -135,6 +142,7 @@ def predict(
                 out.write(batch, decider.columns(batch, context, allowed))
             rows += batch.rows.n
             told(rows, refused)
+        _check_repeats(seen, source)
         out.close()
         if not rows:
             raise DataError(f"{source.name}: none of {refused} rows is a state of the policy's problem")
@@ -161,6 +169,7 @@ class _Decider:
     policy_id: str
     problem: Problem
     draws: Draws
+    seen: Repeats
     counts: Counter[str] = field(default_factory=Counter)
 
     def columns(self, batch: Batch, context: np.ndarray, allowed: np.ndarray | None) -> dict[str, pa.Array]:
@@ -170,7 +179,10 @@ class _Decider:
         known = _listed(batch, "time") if self.draws.time is not None else []
         if None in known:
             made["time"] = pa.array([None if value is not None else self.draws.time for value in known], pa.float64())
-        scored = self.scorer(context, self.draws.keys(ids), allowed)
+        keys = self.draws.keys(ids)
+        if self.draws.named(batch):
+            self.seen.add(keys, batch.rows.lines)
+        scored = self.scorer(context, keys, allowed)
         names = self.problem.actions.names
         if names:
             made["action"] = pa.DictionaryArray.from_arrays(pa.array(scored.action), pa.array(names, pa.string()))
@@ -226,6 +238,16 @@ def _set_aside(rejects: list[Reject], file: BinaryIO | None, source: Source) -> 
     if file is not None:
         file.write(aside(rejects))
     return len(rejects)
+
+
+def _check_repeats(seen: Repeats, source: Source) -> None:
+    if (pair := seen.first()) is not None:
+        raise DataError(
+            f"{source.name}, line {pair[1]}: its id stands in line {pair[0]} already",
+            "Two decisions of one id get one draw, and a log holds one of them. Nothing was written.",
+            "Give each decision a decision_id of its own, or none; or each step of an episode its own t.",
+            field="decision_id",
+        )
 
 
 def _one(states: Any) -> Source:

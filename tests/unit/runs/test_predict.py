@@ -256,7 +256,8 @@ BAD = [
 def test_a_bad_row_is_refused_with_its_line_or_set_aside(run: Path, tmp_path: Path, line: str, said: str) -> None:
     """By default nothing is written; with a quarantine the others are, and the row stands there with its reason."""
     good = '{"decision_id": "a", "context": {"size": 1}}'
-    (tmp_path / "in.jsonl").write_bytes(f"{good}\n\n{line}\n{good}\n".encode("latin-1"))
+    last = good.replace('"a"', '"b"')
+    (tmp_path / "in.jsonl").write_bytes(f"{good}\n\n{line}\n{last}\n".encode("latin-1"))
     with pytest.raises(DataError, match="line 3") as caught:
         predict(tmp_path / "in.jsonl", policy=run, to=tmp_path / "out.jsonl")
     assert said in caught.value.what
@@ -358,6 +359,33 @@ def test_continuous_actions_are_drawn_from_the_ids(tmp_path: Path) -> None:
     assert len({tuple(row["action"]) for row in found}) == 9
     assert {row["propensity"] for row in found} == {0.25} and "propensities" not in found[0]
     assert ingest(tmp_path / "a.jsonl", problem=problem).counts["decisions"] == 9
+
+
+@pytest.mark.parametrize("rows", [
+    [{"decision_id": "a"}, {"decision_id": "b"}, {"decision_id": "a"}],
+    [{"episode_id": "e", "t": 0}, {"episode_id": "e", "t": 1}, {"episode_id": "e", "t": 0}],
+    [{"decision_id": "e:0"}, {"decision_id": "b"}, {"episode_id": "e", "t": 0}],
+])  # fmt: skip
+def test_an_id_stands_once(run: Path, tmp_path: Path, rows: list[dict], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks apart, too: both would get one draw, and the log would hold one of them."""
+    monkeypatch.setattr(reading, "BLOCK", 60)
+    states = write(tmp_path / "in.jsonl", [row | {"context": {"size": 1.0}} for row in rows])
+    with pytest.raises(DataError, match=r"in\.jsonl, line 3: its id stands in line 1 already"):
+        predict(states, policy=run, to=tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+    plain = write(tmp_path / "plain.jsonl", [{"context": {"size": 1.0}}] * 3)  # ids from lines differ of themselves
+    assert predict(plain, policy=run, to=tmp_path / "plain_out.jsonl").rows == 3
+
+
+@pytest.mark.parametrize("line", ["{}", "{   }", " { }", "{\t}  "])
+def test_an_empty_object_is_a_state_where_nothing_must_be_there(tmp_path: Path, line: str) -> None:
+    """However many spaces it holds."""
+    problem = Problem(features=(Feature(name="size", optional=True),), actions=PROBLEM.actions)
+    features = FeatureMap((FittedFeature(kind="number", source=0, name="size"),))
+    policy = Explore(LinearModel(features, np.zeros((3, 1)), np.zeros(3)), "softmax", 1.0)
+    (tmp_path / "in.jsonl").write_text(f'{{"size": 1.0}}\n{line}\n')
+    predict(tmp_path / "in.jsonl", policy=artifact(tmp_path / "run", policy, problem), to=tmp_path / "out.jsonl")
+    assert [("action" in row, row.get("size")) for row in read(tmp_path / "out.jsonl")] == [(True, 1.0), (True, None)]
 
 
 def test_moments() -> None:
