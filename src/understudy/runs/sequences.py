@@ -62,8 +62,13 @@ def bring_episodes(
 
 def sql_text(sources: Sequence[str | Path], wanted: Wanted, rules: Rules, dialect: str) -> str:
     """The timeline's text in another engine's words."""
+    if wanted.form != "steps":
+        raise ConfigError(
+            f"--print-sql prints the text of steps, and not of {wanted.form}",
+            hint="What a run did stands in its folder, in timeline.sql.", field="form",
+        )  # fmt: skip
     table, problem, _ = _opened(sources, wanted)
-    return print_sql(table, _needed(problem), rules, _pairs(wanted.columns), dialect)
+    return print_sql(table, _needed(problem), rules, _pairs(wanted.columns), dialect, wanted.percentile)
 
 
 def _opened(sources: Sequence[str | Path], wanted: Wanted) -> tuple[Any, Problem | None, list[str]]:

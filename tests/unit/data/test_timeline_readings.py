@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import duckdb
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -15,8 +18,10 @@ from understudy.core.errors import ConfigError, DataError
 from understudy.core.problem import ActionSpace, Feature, OutcomeSpec, Problem
 from understudy.data.ingest import ingest
 from understudy.data.timeline.draft import draft_table
+from understudy.data.timeline.rules import Rules
 from understudy.data.timeline.run import timeline
 from understudy.data.timeline.transitions import transitions
+from understudy.runs.sequences import Wanted, sql_text
 
 ACTIONS = ActionSpace(names=("a", "b"))
 
@@ -158,3 +163,24 @@ def test_a_row_of_nan_has_no_state():
     table = pa.Table.from_pylist(rows({"x": 1.0}, {"x": float("nan")}))
     with pytest.raises(DataError, match="1 of 2 rows: no feature at all"):
         timeline(table, problem=problem(Feature(name="x", optional=True)))
+
+
+def test_a_printed_text_holds_the_length_it_was_asked_for(tmp_path):
+    """A percentile is looked up in the table that was given, told with the query behind it, and part of the text."""
+    lengths = [2] * 95 + [30] * 5
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.Table.from_pylist([
+        {"episode": f"e{i}", "sequence": t, "x": 1.0, "action": "a", "reward": 0.0}
+        for i, n in enumerate(lengths) for t in range(n)
+    ]), path)  # fmt: skip
+    wanted = Wanted(None, "", "", "steps", 1, "", 0.95, [])
+    (tmp_path / "p.json").write_bytes(msgspec.json.encode(problem(Feature(name="x"))))
+    wanted = replace(wanted, problem=tmp_path / "p.json")
+    said = sql_text([path], wanted, Rules(), "duckdb")
+    assert "COUNT(*) <= 3.4" in said and said.startswith("-- 0.95 of the episodes here have at most 3.4 rows")
+    ran = duckdb.sql(f"WITH decisions AS (SELECT * FROM '{path}') SELECT COUNT(*) FROM ({said})").fetchall()
+    assert ran == [(190,)]
+    assert "COUNT(*) <=" in sql_text([path], wanted, Rules(), "spark")
+    assert "COUNT(*) <=" not in sql_text([path], replace(wanted, percentile=None), Rules(), "duckdb")
+    with pytest.raises(ConfigError, match="prints the text of steps"):
+        sql_text([path], replace(wanted, form="transitions"), Rules(), "duckdb")

@@ -239,18 +239,34 @@ def _nothing_left(counts: dict[str, int]) -> DataError:
     )
 
 
-def print_sql(source: Any, problem: Problem, rules: Rules, columns: Mapping[str, str] | None, dialect: str) -> str:
-    """The text of the steps for another engine. A percentile must have been turned into a length before."""
+def print_sql(
+    source: Any,
+    problem: Problem,
+    rules: Rules,
+    columns: Mapping[str, str] | None,
+    dialect: str,
+    percentile: float | None = None,
+) -> str:
+    """The text of the steps for another engine; what it takes from the data (a length) is looked up here and told."""
     from understudy.data.timeline.dialect import translate
 
     if rules.faulty == "aside":
         raise ConfigError("the text of --faulty aside is two: print it with refuse", field="faulty")
-    folder = scratch("look")
+    check_names(problem)
+    folder, before = scratch("look"), ""
     folder.mkdir()
     sql = database(folder)
     try:
         table = open_table(sql, resolve(source), problem, dict(columns or {}))
-        table = replaced(table, closing=look(sql, table).no_action > 0)
+        check_order(rules, table)
+        of = Input(replaced(table, closing=look(sql, table).no_action > 0), rules, problem, VIEW)
+        if percentile is not None:
+            most, _ = longest(sql, of, percentile)
+            rules = replaced(rules, longest=most)
+            lengths = translate(of.lengths(), dialect).replace("\n", "\n-- ")
+            before = (
+                f"-- {percentile:g} of the episodes here have at most {most:g} rows, as this tells:\n-- {lengths}\n"
+            )
     finally:
         sql.close()
-    return translate(Query(problem, table, rules, VIEW).steps(), dialect)
+    return before + translate(Query(problem, of.table, rules, VIEW).steps(), dialect)
