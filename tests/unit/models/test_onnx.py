@@ -15,10 +15,12 @@ from understudy.models.feature_map import FeatureMap, FittedFeature, fit_feature
 from understudy.models.filtered import Filtered
 from understudy.models.growing import BoostedTrees, Forest
 from understudy.models.logistic import LogisticModel
+from understudy.models.neighbors import NeighborModel
 from understudy.models.network import Network
 from understudy.models.onnx.consume import score_onnx
 from understudy.models.onnx.export import OPSET, to_onnx
 from understudy.models.optimism import UpperBound
+from understudy.models.parametric import ParametricNetwork
 from understudy.models.policies import Discrete, Explore, Fixed, Mixture, Uniform, floored
 from understudy.models.q_network import HEADS, QNetwork, width
 from understudy.models.ridge import LinearModel
@@ -316,6 +318,42 @@ def test_a_consumer_that_misses_a_feature_is_told() -> None:
     x = np.array([[1, 1, 0, 0], [np.nan, 0, 2, 1], [3, np.nan, np.nan, -5]], np.float32)
     np.testing.assert_allclose(found["probabilities"], Explore(linear(), "softmax", 1.0).probs(x), atol=2e-6)
     assert [PROBLEM.actions.names.index(name) for name in found["action_name"]] == found["action"].tolist()
+
+
+@pytest.mark.parametrize("hidden", [(), (24,), (24, 16)])
+def test_networks_that_read_the_action(hidden: tuple[int, ...]) -> None:
+    """The actions' features are part of the graph. Contexts of 1e30 swamp what actions add to them: those rows tie."""
+    rng = np.random.default_rng(11)
+    table = rng.standard_normal((K, 5)).astype(np.float32)
+    made = network.start(rng, [PLAIN.width + 5, *hidden, 1], 1)
+    own = tuple((w * np.float32(3), b + np.float32(0.1)) for w, b in made)
+    for rule, amount in RULES:
+        check(Explore(ParametricNetwork(PLAIN, own, table, 2.0), rule, amount), judged=0.5)  # type: ignore[arg-type]
+
+
+def test_neighbors_are_not_exported() -> None:
+    """A graph would hold the log itself, and search it row by row."""
+    model = NeighborModel(PLAIN, np.zeros((3, PLAIN.width), np.float32), np.zeros(3, np.int32), K, 1.0)
+    with pytest.raises(ConfigError, match="a neighbors cannot be exported"):
+        to_onnx(Explore(model, "softmax", 1.0), PROBLEM, "it")
+    with pytest.raises(ConfigError, match="a neighbors cannot be exported"):
+        to_onnx(Filtered(Explore(linear(), "greedy", 0.0), Explore(model, "softmax", 1.0), 0.3), PROBLEM, "it")
+
+
+def test_a_consumer_reads_categories_as_they_come_from_a_table() -> None:
+    """NaN is missing; 1.0 is the category "1" in a column of numbers with gaps."""
+    levels = Problem(
+        features=(Feature(name="level", kind="category", values=("1", "2"), optional=True),), actions=PROBLEM.actions
+    )
+    features = FeatureMap((FittedFeature(kind="category", source=0, name="level", values=2),))
+    policy = Explore(LinearModel(features, np.arange(K * 2.0).reshape(K, 2) / 9, np.zeros(K)), "softmax", 1.0)
+    raw = to_onnx(policy, levels, "it")
+    said = [[1.0, 2.0, float("nan")], [1, 2, None], ["1", "2", None], np.array([1, 2, np.nan])]
+    for values in said:
+        found = score_onnx(raw, {"level": values}, np.full(3, 0.5))["probabilities"]
+        np.testing.assert_allclose(found, policy.probs(np.array([[0], [1], [np.nan]], np.float32)), atol=2e-6)
+    with pytest.raises(DataError, match=r"level=1\.5 is not one of its values"):
+        score_onnx(raw, {"level": [1.5]}, np.full(1, 0.5))
 
 
 def test_what_cannot_be_exported_is_refused_by_name() -> None:

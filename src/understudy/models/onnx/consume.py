@@ -53,12 +53,20 @@ def score_onnx(
     return found
 
 
+def _said(value: Any) -> str:
+    """A category as text; 1.0 is what a column of whole numbers with gaps has for 1."""
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return str(int(value)) if whole else str(value)
+
+
 def _codes(name: str, values: Any, known: list[str] | None, open_: bool) -> np.ndarray:
     """One column as numbers: a category by its place, any other as the place after the last where it is open."""
     if known is None:
         return np.asarray(values, np.float32)
     place = {value: float(i) for i, value in enumerate(known)}
-    codes = [np.nan if value is None else place.get(str(value), float(len(known))) for value in values]
+    codes = [
+        np.nan if value is None or value != value else place.get(_said(value), float(len(known))) for value in values
+    ]
     if not open_ and len(known) in codes:
         raise DataError(f"{name}={values[codes.index(len(known))]!r} is not one of its values", field=name)
     return np.array(codes, np.float32)

@@ -32,6 +32,16 @@ def _q_network(model: Any, context: Tensor) -> Tensor:
     return _members(model.scale * found)
 
 
+def _parametric(model: Any, context: Tensor) -> Tensor:
+    w, b = (each[0].astype(np.float64) for each in model.layers[0])
+    x, d = inputs(model.features, context), model.features.width
+    from_action = model.table.astype(np.float64) @ w[d:]  # [k, h], the same for every context
+    found = (x @ np.ascontiguousarray(w[:d]) + b).unsqueeze(1) + from_action[None]  # [n, k, h]
+    for own in model.layers[1:]:
+        found = Trace.maximum(found, 0.0) @ context.graph.wide(own[0][0]) + context.graph.wide(own[1][0])
+    return _members(model.scale * found.sum(2))
+
+
 def _linear(model: Any, context: Tensor) -> Tensor:
     return _members(inputs(model.features, context) @ np.ascontiguousarray(model.coef.T) + model.intercept)
 
@@ -90,6 +100,7 @@ def converter(table: dict[str, Any], thing: Any) -> Any:
 MODELS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "network": _network,
     "q_network": _q_network,
+    "parametric": _parametric,
     "linear": _linear,
     "logistic": _logistic,
     "linear_ensemble": _linear_ensemble,
