@@ -56,6 +56,7 @@ VERBS = [
     "learn",
     "init",
     "sweep",
+    "tune",
     "run",
     "logs",
     "cancel",

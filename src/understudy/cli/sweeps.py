@@ -1,4 +1,4 @@
-"""Verbs of experiments: init, sweep, run, logs, cancel."""
+"""Verbs of experiments: init, sweep, tune, run, logs, cancel."""
 
 from __future__ import annotations
 
@@ -66,6 +66,28 @@ def sweep(
     asked = Asked(_values(settings), at, cluster, index, first_index, runs, wrap, wait, dry_run)
     done = sweep(experiment, to, asked, told=_told)
     say(Said(done.lines(), done.as_dict(), "" if dry_run else str(to), done.code), json=json)
+
+
+@app.command()
+def tune(
+    experiment: File,
+    settings: Settings = None,
+    *,
+    to: Annotated[Path, typer.Option("--to", help="Folder of the search: begun here, or gone on with.")],
+    at: Where = "local",
+    cluster: Cluster = None,
+    trials: Annotated[int | None, typer.Option(help="Trials in all, in place of the file's.")] = None,
+    json: Json = False,
+) -> None:
+    """Search hyper-parameters (TPE, pruning), then run the best again on fresh seeds and say how much was luck.
+
+    Example: understudy tune exp.yaml --trials 50 --to search --at local
+    """
+    from understudy.runs.tuning.found import tune
+
+    given = _values(settings) | ({} if trials is None else {"tune.trials": trials})
+    best = tune(experiment, to, given, at.replace("-", "_"), cluster, told=_told)
+    say(Said(best.lines(), {"best": best}, str(to)), json=json)
 
 
 @app.command()

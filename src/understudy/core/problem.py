@@ -9,6 +9,7 @@ import msgspec
 
 from understudy.core.errors import ConfigError
 from understudy.core.hashing import canonical, content_id
+from understudy.core.yaml import decode as decode_yaml
 
 Aggregation = Literal["first", "last", "sum", "mean", "min", "max"]
 
@@ -171,7 +172,7 @@ def reward_names(expression: str, outcomes: tuple[str, ...]) -> tuple[str, ...]:
 def decode_problem(raw: bytes, *, where: str, yaml: bool) -> Problem:
     """A Problem from YAML or JSON bytes; every fault is a ConfigError that names the field."""
     try:
-        decode = msgspec.yaml.decode if yaml else msgspec.json.decode
+        decode = decode_yaml if yaml else msgspec.json.decode
         return decode(raw, type=Problem)
     except (msgspec.MsgspecError, ValueError) as error:
         raise ConfigError(f"{where} does not describe a problem: {error}", hint=_NEXT) from error

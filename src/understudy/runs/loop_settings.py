@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from understudy.core import yaml
 from understudy.core.errors import ConfigError
 from understudy.core.hashing import canonical, content_id
 from understudy.core.problem import Problem
@@ -160,7 +161,7 @@ def read_settings(words: Sequence[str] = ()) -> LoopSettings:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = msgspec.yaml.decode(path.read_bytes())
+        found = yaml.decode(path.read_bytes())
     except FileNotFoundError as error:
         raise ConfigError(f"there is no file {str(path)!r}", field=str(path)) from error
     except msgspec.MsgspecError as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
 
+from understudy.core import yaml
 from understudy.core.errors import ConfigError
 from understudy.core.protocols import Learner
 from understudy.core.registry import find, unknown
@@ -30,18 +30,10 @@ def parse_overrides(pairs: Sequence[str], *, text: Collection[str] = ()) -> dict
         if key in settings:
             raise ConfigError(f"setting {key!r} is given twice", "Which one counts would be a guess.", field=key)
         try:
-            settings[key] = _value(word) if word and key not in text else word
+            settings[key] = yaml.decode(word) if word and key not in text else word
         except msgspec.DecodeError as error:
             raise ConfigError(f"the value of {key!r} cannot be read: {word!r}", field=key) from error
     return settings
-
-
-_BARE = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
-
-
-def _value(word: str) -> Any:
-    """YAML, and 1e-3 is a number, which YAML 1.1 reads as text."""
-    return float(word) if _BARE.fullmatch(word) else msgspec.yaml.decode(word.encode())
 
 
 def build(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
@@ -74,7 +66,7 @@ def learner(name: str, settings: Mapping[str, Any]) -> Learner:
 def read_yaml(path: str | Path, kind: type) -> Any:
     """A strict struct from a YAML file; every fault names the file and the field."""
     try:
-        return msgspec.yaml.decode(Path(path).read_bytes(), type=kind)
+        return yaml.decode(Path(path).read_bytes(), kind)
     except FileNotFoundError as error:
         raise ConfigError(f"there is no file {str(path)!r}", field=str(path)) from error
     except (msgspec.MsgspecError, ValueError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from understudy.core import yaml
 from understudy.core.errors import ConfigError
 from understudy.core.jobs import Executor
 from understudy.runs.settings import build
@@ -40,7 +41,7 @@ def read_cluster(path: Path, name: str = "") -> Mapping[str, Any]:
     Raises: ConfigError if it holds none, or those of another executor than ``name``.
     """
     try:
-        found = msgspec.yaml.decode(path.read_bytes())
+        found = yaml.decode(path.read_bytes())
     except FileNotFoundError as error:
         raise ConfigError(f"there is no file {str(path)!r}", field="cluster") from error
     except msgspec.MsgspecError as error:

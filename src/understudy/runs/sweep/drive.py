@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from understudy.core.errors import ConfigError
-from understudy.core.jobs import ALIVE
+from understudy.core.jobs import ALIVE, Executor
 from understudy.runs.executors.build import make_executor, remember
 from understudy.runs.sweep.experiment import Plan, overridden, plan, read_experiment
 from understudy.runs.sweep.radix import indices
@@ -78,16 +78,25 @@ def sweep(file: Path, to: Path, asked: Asked, told: SAY = lambda line: None) -> 
     executor = make_executor(at, to, asked.cluster)
     study = begin(experiment, to, asked.runs)
     remember(at, to, asked.cluster)
+    lost = finish(study, at, executor, chosen, wait=asked.wait, told=told)
+    return replace(standing(study, {at: executor}), lost=lost)
+
+
+def finish(
+    study: Study, at: str, executor: Executor, chosen: Sequence[int] | None = None, *, wait: bool = True,
+    told: SAY = lambda line: None,
+) -> tuple[int, ...]:  # fmt: skip
+    """Send what is missing, and again what workers lost while that settles any run. Returns what stays lost."""
     left, before = _open(study, chosen), None
     while before is None or 0 < len(left) < before:
         sent = send(study, executor, at, left)
-        told(f"{to}: nothing to submit" if sent is None else f"{sent.name}: {len(sent.jobs)} jobs at {asked.at}")
-        if not asked.wait:
-            return standing(study, {at: executor})
+        told(f"{study.folder}: nothing to submit" if sent is None else f"{sent.name}: {len(sent.jobs)} jobs at {at}")
+        if not wait:
+            return ()
         _watch(study, at, executor, told)
         before, ended = len(left), dropped(study, executor, at)
         left = [index for index in _open(study, chosen) if index not in ended]
-    return replace(standing(study, {at: executor}), lost=tuple(left))
+    return tuple(left)
 
 
 def run_here(path: Path, overrides: Mapping[str, Any], to: Path | None, index: str, told: SAY) -> Outcome:
@@ -134,7 +143,7 @@ def log_of(folder: Path, index: int) -> str:
     )
 
 
-def _open(study: Study, chosen: list[int] | None) -> list[int]:
+def _open(study: Study, chosen: Sequence[int] | None) -> list[int]:
     return [run.index for run in study.missing(chosen)]
 
 

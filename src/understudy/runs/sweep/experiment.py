@@ -22,6 +22,7 @@ from understudy.runs.example import Log
 from understudy.runs.online import Growth
 from understudy.runs.settings import learner, read_yaml
 from understudy.runs.sweep.radix import Grid
+from understudy.runs.sweep.space import Tune
 from understudy.runs.worlds import episodic, make_env
 
 # How a command line may write the two open sections; in the file they are called what they are.
@@ -70,6 +71,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     ``sweep``: dotted field → values, or any name → mappings of dotted fields, which then change together. ``seeds``: a
     number of them, ``first:last`` (the last not included), or a list. ``group``: runs per job, one after the other.
+    ``tune``: what ``understudy tune`` searches, in place of a sweep.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     evaluate: dict[str, Any] = {}
     sweep: dict[str, list[Any]] = {}
     seeds: int | str | list[int] = 5
+    tune: Tune | None = None
     resources: Resources = Resources()
     group: int = 1
 
