@@ -22,6 +22,8 @@ LEARNERS = {
     "iql": "understudy.learners.iql:IQL",
     "crr": "understudy.learners.crr:CRR",
     "awac": "understudy.learners.awac:AWAC",
+    "tawac": "understudy.learners.tawac:TAWAC",
+    "greedy_ac": "understudy.learners.greedy_ac:GreedyAC",
     "bc": "understudy.learners.bc:BC",
     "c51": "understudy.learners.c51:C51",
     "qr_dqn": "understudy.learners.qr_dqn:QRDQN",

@@ -41,7 +41,8 @@ def quantile(xp: Any, height: Height, low: Any, high: Any, u: Any) -> Any:
     before = xp.concatenate([xp.zeros_like(total[..., :1]), total], -1)
     target = u * total[..., -1]
     cell = (before[..., 1:-1] <= target[..., None]).sum(-1)
-    start, done = low + cell * h, xp.take_along_axis(before, cell[..., None], -1)[..., 0]
+    start, before = low + cell * h, xp.broadcast_to(before, (*cell.shape, CELLS + 1))
+    done = xp.take_along_axis(before, cell[..., None], -1)[..., 0]
 
     def beyond(w: Any) -> Any:
         inner = start[..., None] + (w - start)[..., None] * _X.astype(low.dtype)
