@@ -32,6 +32,7 @@ def train(
     estimators: Annotated[str, typer.Option("--with", help="Estimators of the curves, comma-separated.")] = "",
     choose: Annotated[str, typer.Option(help="Which epoch becomes the policy: best (lower bound) or last.")] = "best",
     patience: Annotated[int, typer.Option(help="Stop after so many epochs without a better lower bound.")] = 0,
+    features: Annotated[Path | None, typer.Option(help="First layer: a JSON written by `understudy features`.")] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard scalars.")] = None,
     render: Annotated[bool, typer.Option("--render", help="With --in: show each evaluation in a window.")] = False,
     gif: Annotated[Path | None, typer.Option(help="With --in: each evaluation as NAME-DECISIONS.gif.")] = None,
@@ -53,12 +54,12 @@ def train(
     from understudy.runs.train import recipe, train
 
     if experiment:
-        refuse(experiment, LEARNER=learner, SETTINGS=settings, on=on, to=to, dry_run=dry_run)
+        refuse(experiment, LEARNER=learner, SETTINGS=settings, on=on, to=to, dry_run=dry_run, features=features)
         return by_hand("train", experiment, home, json, at=at)
     if world:
         refuse_log(
             on=on, epochs=epochs, train_share=train_share, eval_share=eval_share, patience=patience,
-            with_=estimators, slice=slice != "train",
+            with_=estimators, slice=slice != "train", features=features,
         )  # fmt: skip
         name, folder = need(LEARNER=learner, to=to)
         drawn = {"gif": gif, "window": render, "after": render_after}
@@ -71,13 +72,14 @@ def train(
     given = parse_overrides(settings or [], text=text_fields("learners", learner))
     slice, watch = watching(epochs, (train_share, eval_share), slice, split_names(estimators), choose, patience)
     if dry_run:
-        plan = recipe(learner, data, given, seed=seed, slice=slice, watch=watch).config
+        plan = recipe(learner, data, given, seed=seed, slice=slice, watch=watch, features=features).config
         return say(Said([f"{key}: {value}" for key, value in plan.items()], plan), json=json)
     done = already(folder)
     with watched(tensorboard) as show:
         manifest = train(
-            learner, on=data, to=folder, settings=given, slice=slice, seed=seed, watch=watch, home=home, show=show
-        )
+            learner, on=data, to=folder, settings=given, slice=slice, seed=seed, watch=watch, features=features,
+            home=home, show=show,
+        )  # fmt: skip
     lines = [*done, f"{learner} learned from {manifest.counts['decisions']} decisions (slice {slice})"]
     return say(Said(lines, {"id": manifest.id, "config": manifest.config}, str(folder)), json=json)
 

@@ -152,8 +152,9 @@ def prepared(learner: Any, data: LoggedDataset, seed: int) -> Any:
 
 
 def feature_map(learner: GradientLearner, data: LoggedDataset) -> FeatureMap:
-    """The first layer, fitted to the log."""
-    return fit_feature_map(data.problem, data.scan(), kinds=getattr(learner, "features", "standard"))
+    """The first layer: the one the log was given (``data.feature_map``), or fitted to the log."""
+    given = getattr(data, "feature_map", None)
+    return given or fit_feature_map(data.problem, data.scan(), kinds=getattr(learner, "features", "standard"))
 
 
 def layers(sizes: tuple[int, ...], members: int, seed: list[int]) -> Any:

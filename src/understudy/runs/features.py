@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 
 from understudy.core.errors import ConfigError, DataError
+from understudy.core.problem import Problem
 from understudy.core.registry import unknown
 from understudy.models.feature_map import FeatureMap
 from understudy.models.features.drift import Drift, compare
 from understudy.models.features.identify import Identified, IdentifyOptions, identify, profiled
-from understudy.models.features.reference import read_reference, write_reference
+from understudy.models.features.reference import write_reference
 from understudy.runs.assess import aligned
+from understudy.runs.first_layer import read_map
 from understudy.runs.slices import open_slice
 
 
@@ -51,16 +53,17 @@ def look(
 ) -> Looked:
     """Identify the features of a slice; or read a map; compare it with that of another dataset; write it as JSON."""
     part = open_slice(data, slice)
-    features, told = identify(part.problem, profiled(part.scan(), options), options)
+    seen = profiled(part.scan(), options)
+    features, told = identify(part.problem, seen, options)
     lines, found = _kind_lines(told), {"features": list(told), "inputs": list(features.names)}
     if read is not None:
-        other = _read(read, part.problem.feature_names)
+        other = read_map(read, part.problem)
         drift = compare(other, features)
         lines, found = [*lines, *_drift_lines(drift, str(read))], found | {"drift": list(drift)}
         features = other
     if against is not None:
-        other = identify(part.problem, profiled(open_slice(against, slice).scan(), options), options)[0]
-        drift = compare(features, other)
+        theirs = profiled(_same_problem(open_slice(against, slice), part.problem, against).scan(), options)
+        drift = compare(features, identify(part.problem, theirs, options)[0], seen, theirs)
         lines, found = [*lines, *_drift_lines(drift, str(against))], found | {"drift": list(drift)}
     if to is not None:
         _write(to, features)
@@ -86,18 +89,25 @@ def _drift_lines(drift: tuple[Drift, ...], other: str) -> list[str]:
 
     rows = [
         [one.name, one.before or "absent", one.after or "absent", figure(one.shift), figure(one.spread),
-         figure(one.quantile), str(len(one.new_values))]
+         figure(one.quantile), str(len(one.new_values)), _missing(one), figure(one.shares)]
         for one in drift
     ]  # fmt: skip
-    head = ["drift", "before", "after", "shift", "spread", "quantile", "new values"]
+    head = ["drift", "before", "after", "shift", "spread", "quantile", "new values", "missing", "shares"]
     return ["", f"compared with {other}, most changed first:", *aligned(rows, head)]
 
 
-def _read(path: Path, names: tuple[str, ...]) -> FeatureMap:
-    try:
-        return read_reference(path.read_bytes(), names)
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no file {str(path)!r}", field=str(path)) from error
+def _missing(one: Drift) -> str:
+    return "-" if one.missing is None else f"{one.missing[0]:.1%} → {one.missing[1]:.1%}"
+
+
+def _same_problem(data: Any, problem: Problem, where: Path) -> Any:
+    """Raises: ConfigError where the columns of another dataset mean something else."""
+    if data.problem.features != problem.features:
+        raise ConfigError(
+            f"{where} has other features than this dataset", "Columns would be compared that mean different things.",
+            "Ingest it with the same problem file.", field="against",
+        )  # fmt: skip
+    return data
 
 
 def _write(to: Path, features: FeatureMap) -> None:

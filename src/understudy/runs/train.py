@@ -15,15 +15,18 @@ from safetensors.numpy import load_file, save_file
 
 from understudy import __version__
 from understudy.core.errors import ConfigError, StoreError
-from understudy.core.hashing import canonical
+from understudy.core.hashing import canonical, content_id
 from understudy.core.manifest import Manifest, Parent
 from understudy.core.protocols import Progress, Trained, by_epochs, quiet
 from understudy.core.steps import Steps, Transitions
 from understudy.data.artifact import read_manifest, verify_artifact, write_artifact
 from understudy.data.dataset import MemoryDataset, ParquetDataset, decision_hashes
+from understudy.data.log import read_problem
+from understudy.models.feature_map import FeatureMap
 from understudy.models.policy_file import load_policy, save_policy
 from understudy.report.curves import write_curves_page
 from understudy.runs.epochs import EPOCHS, Show, Training, Watch, at_epoch, epoch_folder, exploring, write_curves
+from understudy.runs.first_layer import read_map
 from understudy.runs.home import Home
 from understudy.runs.settings import learner
 from understudy.runs.slices import SHARES, open_slice
@@ -33,10 +36,13 @@ ROWS = "trained_on.safetensors"
 
 
 class Watched:
-    """A dataset that knows whether anybody read it: a learner that reads nothing was trained on nothing."""
+    """A dataset that knows whether anybody read it: a learner that reads nothing was trained on nothing.
 
-    def __init__(self, data: MemoryDataset | ParquetDataset) -> None:
-        self.data, self.read = data, False
+    ``feature_map`` is what gradient learners take as their first layer instead of fitting one.
+    """
+
+    def __init__(self, data: MemoryDataset | ParquetDataset, feature_map: FeatureMap | None = None) -> None:
+        self.data, self.feature_map, self.read = data, feature_map, False
         self.problem, self.rules, self.fingerprint = data.problem, data.rules, data.fingerprint
         self.n_steps, self.n_episodes = data.n_steps, data.n_episodes
 
@@ -61,6 +67,7 @@ def recipe(
     explore: float = 0.0,
     start: str | Path | None = None,
     watch: Watch | None = None,
+    features: str | Path | None = None,
 ) -> Manifest:
     """The manifest of what would be trained: settings resolved, nothing run."""
     parent = read_manifest(on)
@@ -71,6 +78,15 @@ def recipe(
         resolved["explore"] = explore
     if watch is not None:
         resolved["watch"] = asdict(watch)
+    if features is not None:
+        if start is not None:
+            raise ConfigError("a policy that is gone on from keeps its own feature map", field="features")
+        if not hasattr(chosen, "features"):
+            raise ConfigError(
+                f"{name} takes no feature map", "It would be ignored.",
+                "Learners with the setting features take one, such as dqn and sac.", field="features",
+            )  # fmt: skip
+        resolved["feature_map"] = content_id(canonical(read_map(features, read_problem(on)).state().config))
     if start is not None:
         parents.append(Parent(id=read_manifest(start).id, kind="policy"))
     return Manifest(
@@ -94,6 +110,7 @@ def train(
     explore: float = 0.0,
     start: str | Path | None = None,
     watch: Watch | None = None,
+    features: str | Path | None = None,
     home: str | Path | None = None,
     progress: Progress = quiet,
     show: Show = lambda point: None,
@@ -108,6 +125,8 @@ def train(
         start: a policy artifact to go on from, for learners that can; it becomes a parent, its rows are inherited.
         watch: train by epochs, with curves; the policies lie in ``to/epochs/0001`` and so on, the curves in
             ``curves.json``. Interrupted, the same call goes on from the last epoch.
+        features: a normalization JSON, as ``understudy features`` writes it: the first layer of a gradient learner, in
+            place of one fitted to the slice. Its hash is part of the recipe, and the map lies in the policy.
         home: whose ledger remembers the artifact; None remembers nothing.
         progress: told of every chunk of updates. show: told of every epoch.
 
@@ -115,12 +134,15 @@ def train(
     Raises: StoreError where another process is training the same artifact, or another one lies there.
     """
 
-    made = recipe(name, on, settings or {}, seed=seed, slice=slice, explore=explore, start=start, watch=watch)
+    made = recipe(
+        name, on, settings or {}, seed=seed, slice=slice, explore=explore, start=start, watch=watch, features=features
+    )
     work, held_alone = workplace(to), ExitStack()
 
     def fill(folder: Path) -> dict[str, int]:
         held_alone.enter_context(alone(work))
-        data, chosen = Watched(open_slice(on, slice)), learner(name, settings or {})
+        part, chosen = open_slice(on, slice), learner(name, settings or {})
+        data = Watched(part, None if features is None else read_map(features, part.problem))
         if watch is None:
             made_of, fitted = _in_one_go(chosen, data, seed, progress, start)
             policy = exploring(made_of, data.problem.actions, explore)

@@ -261,6 +261,20 @@ def test_drift_of_quantiles_values_and_kinds() -> None:
     assert [drift.name for drift in compare(a, b)][:2] == ["k", "gone"]
 
 
+def test_drift_of_presence_and_of_codes_by_hand() -> None:
+    """A number missing in 1 row of 4, then in 3; a category's codes ½ ½ 0, then ¼ ¼ ½: half the distance is ½."""
+    problem = problem_of(Feature(name="x", optional=True), Feature(name="c", kind="category", values=("r", "s", "t")))
+    x = np.random.default_rng(0).standard_normal(400)
+    before = [np.where(np.arange(400) % 4 == 0, NAN, x), np.arange(400) % 2]
+    after = [np.where(np.arange(400) % 4 != 0, NAN, x), np.array([0, 1, 2, 2] * 100)]
+    own, theirs = (profiled(steps_of(*columns)) for columns in (before, after))
+    a, b = (identify(problem, seen)[0] for seen in (own, theirs))
+    found = {drift.name: drift for drift in compare(a, b, own, theirs)}
+    assert found["x"].missing == (0.25, 0.75) and found["x"].shares is None and found["x"].size >= 1.5
+    assert found["c"].missing == (0.0, 0.0) and found["c"].shares == pytest.approx(0.5) and found["c"].size >= 1.5
+    assert all(drift.missing is None and drift.shares is None for drift in compare(a, b)), "a map does not count"
+
+
 def test_boxcox_drift_is_seen_through_the_old_transform() -> None:
     """A lognormal whose median doubled has moved by ln 2 standard deviations of its logarithm."""
     x = np.random.default_rng(0).lognormal(size=20_000)
