@@ -128,15 +128,17 @@ class Shop:
         choice, terms = self.choice(kept, eps), self.terms
         return expected_basket(self.market, terms.catalogue, choice, self.shelf.price, terms.cost)
 
-    def offer(self, action: np.ndarray) -> Offer:
-        """What coupons i64[U] make of this step, before anybody has decided anything."""
+    def offer(self, action: np.ndarray, eps: np.ndarray | None = None) -> Offer:
+        """What coupons i64[U] make of this step, before anybody has decided anything; ``eps`` where it is at hand."""
         luck = self.luck()
         redeemed = luck.redeem < self.market.redemption
         kept = self.terms.coupons.kept(action, redeemed)
-        return Offer(action, luck, redeemed, kept, self.choice(kept, self.noise()), self.visit_chance)
+        return Offer(
+            action, luck, redeemed, kept, self.choice(kept, self.noise() if eps is None else eps), self.visit_chance
+        )
 
     def step(self, offer: Offer) -> tuple[np.ndarray, np.ndarray]:
-        """Customers decide: (outcomes f64[U, o], who left for good bool[U]). The shelf moves on."""
+        """Customers decide: (outcomes f64[U, o], who left for good bool[U]). ``look`` then sets out the next shelf."""
         terms, price, action = self.terms, self.shelf.price, offer.action
         luck, redeemed, kept, choice, chance = offer.luck, offer.redeemed, offer.kept, offer.choice, offer.chance
         came = luck.visit < chance
@@ -151,7 +153,6 @@ class Shop:
         self.lines, self.on = lines, self.shelf.on
         self.age += 1
         self.t += 1
-        self.look()
         return outcomes, ~came & (luck.leave < terms.churn)
 
     def _outcomes(self, lines: Lines, price: np.ndarray, off: np.ndarray) -> np.ndarray:

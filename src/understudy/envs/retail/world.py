@@ -76,7 +76,10 @@ class Retail:
 
     def take(self, offers: Iterable[Offer]) -> tuple[View, Feedback]:
         """Customers decide on what they were offered; the environments move on."""
-        made = [shop.step(offer) for shop, offer in zip(self.shops, offers)]
+        made = []
+        for shop, offer in zip(self.shops, offers):
+            made.append(shop.step(offer))
+            shop.look()
         outcomes = np.concatenate([outcome for outcome, _ in made])[: self._w]
         terminated = np.concatenate([left for _, left in made])[: self._w]
         age = np.concatenate([shop.age for shop in self.shops])[: self._w]

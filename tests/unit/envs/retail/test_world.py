@@ -9,6 +9,7 @@ import pytest
 
 from understudy.core.errors import ConfigError, StoreError
 from understudy.core.protocols import EpisodicEnvironment, State
+from understudy.envs.retail.compare import fixed_coupons
 from understudy.envs.retail.world import Retail, from_state, retail
 from understudy.models.policies import Uniform
 from understudy.testing import check_environment
@@ -212,3 +213,16 @@ def test_impossible_shops_are_refused(options: dict[str, Any], field: str) -> No
     with pytest.raises(ConfigError) as refused:
         retail(**options)
     assert refused.value.field == field
+
+
+def test_fixed_coupons_side_by_side_are_walks_one_by_one() -> None:
+    """The same outcomes to the bit as walking once per level, environment after environment."""
+    world = retail(**SMALL)
+    logs = fixed_coupons(world, (0, 7), environments=3, skip=2, steps=6, seed=4)
+    for level, log in zip((0, 7), logs):
+        other = retail(**SMALL)
+        other.reset(np.random.default_rng(4), 60)
+        walked = np.array([other.step(np.full(60, level, np.int32))[1].outcomes for _ in range(8)])[2:]
+        assert log.outcomes is not None and log.m == 60
+        assert (log.outcomes.reshape(60, 6, -1) == walked.swapaxes(0, 1)).all()
+        assert (log.reward == log.outcomes[:, 0]).all() and (log.action == level).all()
