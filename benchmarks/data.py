@@ -11,17 +11,16 @@ Each run is a child process of its own; runs alternate, and the ratio is that of
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import resource
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from sides import alternate, arguments, keep, medians
 
 WINDOW = 3_600_000_000  # microseconds
 BACKWARD = 120_000_000
@@ -143,46 +142,23 @@ def child(which: str, log: Path, out: Path) -> None:
     print(json.dumps({"cpu_s": spent, "peak_gb": peak, "rows": rows}))
 
 
-def measure(log: Path, rounds: int) -> dict[str, list[dict]]:
-    """Alternate the two sides, each in a process of its own."""
-    runs: dict[str, list[dict]] = {"ours": [], "bare": []}
-    for number in range(rounds):
-        for which in ("ours", "bare") if number % 2 == 0 else ("bare", "ours"):
-            out = log.parent / "out"
-            command = [sys.executable, __file__, "--child", which, str(log), str(out)]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            runs[which].append(json.loads(said.strip().splitlines()[-1]))
-            shutil.rmtree(out)
-            print(which, {k: round(v, 2) for k, v in runs[which][-1].items() if k != "rows"}, flush=True)
-    return runs
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--child", nargs=3, metavar=("SIDE", "LOG", "OUT"))
-    chosen = parser.parse_args()
-    if chosen.child:
-        child(chosen.child[0], Path(chosen.child[1]), Path(chosen.child[2]))
+    if (chosen := arguments(__doc__, child)) is None:
         return 0
     n = 1_000_000 if chosen.quick else 10_000_000
     with tempfile.TemporaryDirectory(prefix="understudy-bench-") as root:
         maker = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import data, pathlib; "
         subprocess.run([sys.executable, "-c", f"{maker}data.make_log(pathlib.Path({root!r}) / 'log', {n})"], check=True)
-        runs = measure(Path(root) / "log", chosen.rounds)
+        runs = alternate(__file__, ("ours", "bare"), Path(root) / "log", chosen.rounds)
     checks = {tuple(run["rows"]) for side in runs.values() for run in side}
-    cpu = {side: statistics.median(run["cpu_s"] for run in found) for side, found in runs.items()}
+    cpu = medians(runs, "cpu_s")
     peak = {side: max(run["peak_gb"] for run in found) for side, found in runs.items()}
     result = {
         "decisions": n, "outcomes": int(0.8 * n), "cpu_s": cpu, "peak_gb": peak, "cpu_ratio": cpu["ours"] / cpu["bare"],
         "goals": GOALS, "same_rows": len(checks) == 1, "python": platform.python_version(), "runs": runs,
         "passed": cpu["ours"] / cpu["bare"] <= GOALS["cpu_ratio"] and peak["ours"] <= GOALS["peak_gb"],
     }  # fmt: skip
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    path = folder / ("data-quick.json" if chosen.quick else "data.json")
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    path = keep("data", result, quick=chosen.quick)
     print(f"ratio {result['cpu_ratio']:.3f}, peak {peak['ours']:.2f} GB, same rows: {result['same_rows']}\n{path}")
     return 0 if result["same_rows"] else 1
 

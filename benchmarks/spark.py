@@ -10,17 +10,14 @@ process and of its children. ``text`` is the query alone, ``verb`` the whole art
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import resource
-import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from sides import alternate, arguments, keep, medians
 from timeline import make_table, problem
 
 GOAL = 7.0
@@ -78,35 +75,15 @@ def child(side: str, source: Path, out: Path) -> None:
     print(json.dumps({"cpu_s": own + java.ru_utime + java.ru_stime, "rows": rows}))
 
 
-def measure(source: Path, rounds: int) -> dict[str, list[dict]]:
-    """Alternate the sides, each in a process of its own."""
-    runs: dict[str, list[dict]] = {side: [] for side in SIDES}
-    for number in range(rounds):
-        for side in SIDES if number % 2 == 0 else SIDES[::-1]:
-            out = source.parent / "out"
-            command = [sys.executable, __file__, "--child", side, str(source), str(out)]
-            said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            runs[side].append(json.loads(said.strip().splitlines()[-1]))
-            shutil.rmtree(out)
-            print(side, runs[side][-1], flush=True)
-    return runs
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--child", nargs=3, metavar=("SIDE", "TABLE", "OUT"))
-    chosen = parser.parse_args()
-    if chosen.child:
-        child(chosen.child[0], Path(chosen.child[1]), Path(chosen.child[2]))
+    if (chosen := arguments(__doc__, child)) is None:
         return 0
     n = 50_000 if chosen.quick else 1_000_000
     with tempfile.TemporaryDirectory(prefix="understudy-bench-") as root:
         source = Path(root) / "table.parquet"
         make_table(source, n)
-        runs = measure(source, chosen.rounds)
-    cpu = {side: statistics.median(run["cpu_s"] for run in found) for side, found in runs.items()}
+        runs = alternate(__file__, SIDES, source, chosen.rounds)
+    cpu = medians(runs, "cpu_s")
     ratio, whole = cpu["spark text"] / cpu["duckdb text"], cpu["spark verb"] / cpu["duckdb verb"]
     same = {run["rows"] for side, found in runs.items() if side != "spark idle" for run in found} == {n}
     result = {
@@ -114,10 +91,7 @@ def main() -> int:
         "without_start": (cpu["spark text"] - cpu["spark idle"]) / cpu["duckdb text"],
         "python": platform.python_version(), "runs": runs, "passed": same and ratio >= GOAL,
     }  # fmt: skip
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    path = folder / ("spark-quick.json" if chosen.quick else "spark.json")
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    path = keep("spark", result, quick=chosen.quick)
     print(
         f"Spark takes {ratio:.1f} times DuckDB's CPU for the text, {whole:.1f} for the verb; same rows: {same}\n{path}"
     )

@@ -11,17 +11,15 @@ bare query's, checked and sorted. Each run is a child process; runs alternate.
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import resource
-import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from sides import alternate, arguments, keep, medians
 
 LENGTH = 20
 GOALS = {"cpu_ratio": 1.15, "peak_gb": 1.2}
@@ -102,36 +100,16 @@ def child(which: str, source: Path, out: Path) -> None:
     )
 
 
-def measure(source: Path, rounds: int) -> dict[str, list[dict]]:
-    """Alternate the sides, each in a process of its own."""
-    runs: dict[str, list[dict]] = {side: [] for side in SIDES}
-    for number in range(rounds):
-        for which in SIDES if number % 2 == 0 else SIDES[::-1]:
-            out = source.parent / "out"
-            command = [sys.executable, __file__, "--child", which, str(source), str(out)]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            runs[which].append(json.loads(said.strip().splitlines()[-1]))
-            shutil.rmtree(out)
-            print(which, {k: round(v, 2) for k, v in runs[which][-1].items() if k != "rows"}, flush=True)
-    return runs
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--child", nargs=3, metavar=("SIDE", "TABLE", "OUT"))
-    chosen = parser.parse_args()
-    if chosen.child:
-        child(chosen.child[0], Path(chosen.child[1]), Path(chosen.child[2]))
+    if (chosen := arguments(__doc__, child)) is None:
         return 0
     n = 1_000_000 if chosen.quick else 10_000_000
     with tempfile.TemporaryDirectory(prefix="understudy-bench-") as root:
         source = Path(root) / "table.parquet"
         make_table(source, n)
-        runs = measure(source, chosen.rounds)
+        runs = alternate(__file__, SIDES, source, chosen.rounds)
     same = len({tuple(run["rows"]) for side in runs.values() for run in side}) == 1
-    cpu = {side: statistics.median(run["cpu_s"] for run in found) for side, found in runs.items()}
+    cpu = medians(runs, "cpu_s")
     peak = {side: max(run["peak_gb"] for run in found) for side, found in runs.items()}
     ratio = cpu["steps"] / cpu["bare"]
     result = {
@@ -139,10 +117,7 @@ def main() -> int:
         "transitions_cpu_ratio": cpu["transitions"] / cpu["bare"], "python": platform.python_version(), "runs": runs,
         "passed": same and ratio <= GOALS["cpu_ratio"] and peak["steps"] <= GOALS["peak_gb"],
     }  # fmt: skip
-    folder = Path(__file__).parent / "results"
-    folder.mkdir(exist_ok=True)
-    path = folder / ("timeline-quick.json" if chosen.quick else "timeline.json")
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    path = keep("timeline", result, quick=chosen.quick)
     print(f"ratio {ratio:.3f}, peak {peak['steps']:.2f} GB, same rows: {same}\n{path}")
     return 0 if same else 1
 
