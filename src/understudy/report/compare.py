@@ -1,0 +1,123 @@
+"""The report of a comparison: one self-contained page, Markdown, JSON and pictures from one frozen comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from understudy.core.hashing import canonical
+from understudy.report import compare_words as say
+from understudy.report import words
+from understudy.report.compare_model import Comparison, Pair, Result
+from understudy.report.words import Words
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+NOTES = {
+    "results": "Small dots are single runs; the bar is the interval of the large dot. A red arrow head: runs beyond "
+    "the picture, such as failed ones.",
+    "differences": "By seeds that both learners share. All intervals hold at once; green: away from 0.",
+    "curves": "At each step the statistic over the seeds reported; bands are pointwise intervals.",
+    "profiles": "Right and up is better. Bands are pointwise intervals.",
+    "sensitivity": "The line varies this field and keeps the others as they were chosen; faint dots are all settings "
+    "that were tried. On the seeds that chose, so the highest dot flatters.",
+}
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Write ``report.html``, ``report.md``, ``report.json``, ``pictures/*.png`` and ``*.svg``. Equal in, equal out.
+
+    Args:
+        folder: made if absent; files of an earlier report in it are replaced.
+
+    Returns the path of ``report.html``, which needs none of the other files.
+    """
+    from understudy.report import canvas
+    from understudy.report.compare_pictures import compare_pictures
+    from understudy.report.pictures import WIDE
+
+    gallery = folder / "pictures"
+    gallery.mkdir(parents=True, exist_ok=True)
+    for old in [*gallery.glob("*.png"), *gallery.glob("*.svg")]:
+        old.unlink()
+    for picture in compare_pictures(comparison):
+        with canvas.style():
+            (gallery / f"{picture.name}.png").write_bytes(canvas.png(picture.draw(WIDE), picture.title))
+            drawn = canvas.svg_file(picture.draw(WIDE), picture.name, picture.title, picture.alt)
+            (gallery / f"{picture.name}.svg").write_text(drawn, encoding="utf-8", newline="\n")
+    (folder / "report.json").write_bytes(canonical(comparison) + b"\n")
+    (folder / "report.md").write_text(compare_markdown(comparison), encoding="utf-8", newline="\n")
+    page = folder / "report.html"
+    page.write_text(_html(comparison), encoding="utf-8", newline="\n")
+    return page
+
+
+def compare_markdown(c: Comparison) -> str:
+    """The comparison without pictures; names from data cannot form markup."""
+    from understudy.report.text import plain, table
+
+    spoken = say.spoken(c)
+    lines = [f"# {plain(say.headline(c))}", "", plain(" ".join(say.lede(c, spoken)))]
+    for rows in (c.overall if len(c.tasks) > 1 else (), c.results):
+        lines += ["", *table(_HEAD, (_row(row, spoken) for row in rows))] if rows else []
+    if c.pairs:
+        lines += ["", *table(_PAIRS, (_pair(c, pair, spoken) for pair in c.pairs))]
+    lines += ["", *(f"- {plain(note)}" for note in c.notes)]
+    return "\n".join([*lines, "", plain(f"Made {words.moment(c.generated)} by understudy {c.code_version}.")]) + "\n"
+
+
+def compare_lines(c: Comparison) -> list[str]:
+    """A terminal's worth."""
+    spoken = say.spoken(c)
+    lines = [say.headline(c), *say.lede(c, spoken)]
+    for row in (*(c.overall if len(c.tasks) > 1 else ()), *c.results):
+        about = f" at {row.setting}" if row.setting else ""
+        told = f"{say.STATISTICS[c.statistic]} {say.value(getattr(row, c.statistic), spoken)}"
+        extra = "" if row.optimism is None else f", optimism {spoken.reward(row.optimism, True)}"
+        lines.append(f"  {row.arm} on {say.named(row)}{about}: {told}, {say.runs(row)}{extra}")
+    for pair in c.pairs:
+        if say.claimed(c, pair):
+            told = f"{spoken.reward(pair.difference.value, True)}, adjusted p {say.p_value(pair.adjusted)}"  # type: ignore[union-attr]
+            lines.append(f"  {pair.a} − {pair.b} on {say.named(pair)}: {told}")
+    return [*map(words.tidy, [*lines, *c.notes])]
+
+
+_HEAD = ("Learner", "Task", "IQM", "Mean", "Median", "Runs", "Setting", "Of", "When chosen", "Optimism")
+_PAIRS = ("Pair", "Task", "Difference", "Adjusted p", "Chance to beat", "Seeds shared", "")
+
+
+def _row(row: Result, spoken: Words) -> tuple[str, ...]:
+    return (
+        row.arm, say.named(row), *(say.value(n, spoken) for n in (row.iqm, row.mean, row.median)), say.runs(row),
+        row.setting or "–", str(row.settings), spoken.reward(row.chosen_at), spoken.reward(row.optimism, True),
+    )  # fmt: skip
+
+
+def _pair(c: Comparison, pair: Pair, spoken: Words) -> tuple[str, ...]:
+    what = "proven" if say.claimed(c, pair) else pair.note
+    return (
+        f"{pair.a} − {pair.b}", say.named(pair), say.value(pair.difference, spoken, True), say.p_value(pair.adjusted),
+        say.chance(pair.better), str(pair.seeds), what,
+    )  # fmt: skip
+
+
+def _html(c: Comparison) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from understudy.report.compare_pictures import compare_pictures
+    from understudy.report.html import drawn
+    from understudy.report.palette import DARK, LIGHT, css
+
+    spoken = say.spoken(c)
+    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)  # fmt: skip
+    environment.filters.update(
+        {f.__name__: f for f in (words.moment, words.level, say.runs, say.named, say.p_value, say.chance, say.seeds)},
+        value=lambda number, sign=False: say.value(number, spoken, sign), claimed=lambda pair: say.claimed(c, pair),
+    )  # fmt: skip
+    return environment.get_template("compare.html.j2").render(
+        c=c, words=spoken, headline=say.headline(c), lede=say.lede(c, spoken), notes=NOTES, terms=say.TERMS,
+        statistic=say.STATISTICS[c.statistic], pictures=[drawn(picture) for picture in compare_pictures(c)],
+        light=Markup(css(LIGHT)), dark=Markup(css(DARK)),
+        stylesheet=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
+    )  # fmt: skip
