@@ -48,6 +48,20 @@ def test_transitions_end_where_the_world_ends_and_bootstrap_where_we_looked_away
     assert t.next_context[[0, 1, 3, 4], 0].tolist() == [1, 2, 4, 9]
 
 
+def test_after_a_cut_what_could_be_done_is_what_was_logged_or_all() -> None:
+    """Never the last mask of the log, which says nothing about another context; slices and batches keep it."""
+    allowed = np.array([[True, True], [True, False], [True, False], [True, False], [False, True]])
+    masked = chain().with_(allowed=allowed)
+    known = masked.with_(final_allowed=np.array([[True, True], [True, False]]))
+    for steps, after in ((masked, [True, True]), (known, [True, False])):
+        made = transitions(steps, np.arange(5), 0.9)
+        assert made.next_allowed is not None and made.next_allowed[[0, 3]].tolist() == [[True, False], [False, True]]
+        assert made.next_allowed[4].tolist() == after
+    parts = list(MemoryDataset(TINY, known).scan(max_steps=3))
+    assert concat(parts).final_allowed is not None and parts[1].final_allowed is not None
+    assert parts[1].final_allowed.tolist() == [[True, False]]
+
+
 def test_a_bandit_transition_has_no_future() -> None:
     """At horizon 1 every discount is 0, so the Bellman target is the reward."""
     t = MemoryDataset(TINY, tiny_bandit(UNIFORM, 50, 0)).sample(20, np.random.default_rng(0))

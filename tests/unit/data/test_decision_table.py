@@ -10,6 +10,7 @@ from understudy.core.errors import ConfigError
 from understudy.core.problem import ActionSpace, Feature, Problem
 from understudy.core.steps import Steps
 from understudy.data.decision_table import FORMATS, decision_table, write_table
+from understudy.data.timeline.run import timeline
 from understudy.envs.cartpole import cartpole
 from understudy.envs.pendulum import pendulum
 from understudy.envs.rollout import episodes
@@ -109,3 +110,23 @@ def test_vectors_need_a_format_that_holds_lists(tmp_path: Path) -> None:
     assert duckdb.sql(f"SELECT action FROM '{file}'").fetchall() == [([0.25, 0.5],), ([0.75, 1.0],)]
     with pytest.raises(ConfigError, match="ends in none"):
         write_table(table, tmp_path / "x.xls")
+
+
+def test_what_could_be_done_after_a_cut_goes_there_and_comes_back(tmp_path):
+    """The mask of the state that followed; where it is not known the table says nothing: everything could be done."""
+    problem = Problem(features=(Feature(name="x"),), actions=ActionSpace(names=("a", "b")), discount=0.9, horizon=None)
+    steps = Steps(
+        starts=np.array([0, 2, 3]), unit=np.arange(2, dtype=np.uint64), time=np.arange(3) * 10**6,
+        context=np.array([[0.0], [1.0], [2.0]], np.float32), action=np.array([0, 1, 0], np.int32),
+        reward=np.array([0.0, 1.0, 0.5]), terminated=np.array([False, False, True]),
+        truncated=np.array([False, True, False]), allowed=np.array([[True, True], [False, True], [True, False]]),
+        propensity=np.full(3, 0.5), final_context=np.array([[7.0], [np.nan]], np.float32),
+    )  # fmt: skip
+    for known in (None, np.array([[True, False], [True, True]])):
+        told = decision_table(steps.with_(final_allowed=known), problem)
+        back = timeline(told, problem=problem).load().steps
+        expected = np.ones((2, 2), bool) if known is None else known
+        assert back.final_allowed is not None and (back.final_allowed == expected).all()
+        assert back.allowed is not None and (back.allowed == steps.allowed).all()
+        in_parts = [part.final_allowed for part in timeline(told, problem=problem, to=tmp_path / str(known)).scan(1)]
+        assert (np.concatenate(in_parts) == expected).all()  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from tests.stages import LENGTHS, Clock, code
 
 from understudy.core.steps import Steps
 from understudy.envs.cartpole import cartpole
+from understudy.envs.rollout import episodes
 from understudy.envs.stage import Stage
 from understudy.models.policies import Fixed, Uniform
 
@@ -53,6 +54,21 @@ def test_final_contexts_are_what_truly_followed_also_after_an_end() -> None:
     final = Stage(Clock(), 2, seed=0).collect(Uniform(3), 12).final_context
     assert final is not None
     assert code(final).tolist() == [3, 15, 22, 32, 103, 115, 122, 132]
+
+
+def test_final_masks_are_of_what_truly_followed() -> None:
+    """Back is barred at odd ages: those of the final contexts, in a collection and in a log; None without masks."""
+    staged = Stage(Clock(masked=True), 2, seed=0).collect(Uniform(3), 12)
+    logged = episodes(Clock(masked=True), Uniform(3), 9, seed=0)
+    for log in (staged, logged):
+        assert log.final_context is not None and log.final_allowed is not None
+        cut = log.truncated[log.starts[1:] - 1]
+        even = log.final_context[cut, 2] % 2 == 0
+        assert (log.final_allowed[cut] == np.stack([even, cut[cut], cut[cut]], 1)).all()
+        assert log.final_allowed.dtype == bool and log.final_allowed.shape == (log.m, 3)
+    assert not logged.final_allowed[logged.truncated[logged.starts[1:] - 1], 0].any()  # cut at 5, after a step at 4
+    assert Stage(Clock(), 2, seed=0).collect(Uniform(3), 12).final_allowed is None
+    assert episodes(Clock(), Uniform(3), 9, seed=0).final_allowed is None
 
 
 def test_returns_are_of_whole_episodes_across_collections() -> None:
