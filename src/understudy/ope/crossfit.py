@@ -14,6 +14,7 @@ from understudy.core.registry import find
 from understudy.core.steps import Steps, concat
 
 MOST_ROWS = 1_000_000  # rows in memory to fit on; larger logs are sampled by unit
+MOST_NUMBERS = 1 << 22  # and numbers in them, contexts and actions: fitting holds some dozen times as many
 _SALT = 7_919  # folds are independent of the blocks, which use salt 0
 
 
@@ -84,7 +85,8 @@ def reward_model(q: str | Regressor | ValueModel | None) -> Regressor | ValueMod
 
 def sample_of(data: LoggedDataset, most: int = MOST_ROWS) -> Steps:
     """All steps, or those of a share of the units that holds about ``most`` of them; always the same share."""
-    share = most / max(data.n_steps, 1)
+    width = len(data.problem.features) + max(data.problem.actions.k, 1)
+    share = min(most, MOST_NUMBERS // width) / max(data.n_steps, 1)
     if share >= 1:
         return concat(list(data.scan()))
     return concat([steps.episodes(fractions(steps.unit, _SALT) < share) for steps in data.scan()])
