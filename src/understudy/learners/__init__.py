@@ -24,6 +24,7 @@ LEARNERS = {
     "awac": "understudy.learners.awac:AWAC",
     "tawac": "understudy.learners.tawac:TAWAC",
     "greedy_ac": "understudy.learners.greedy_ac:GreedyAC",
+    "average_ac": "understudy.learners.average_ac:AverageAC",
     "bc": "understudy.learners.bc:BC",
     "c51": "understudy.learners.c51:C51",
     "qr_dqn": "understudy.learners.qr_dqn:QRDQN",

@@ -43,6 +43,7 @@ STATES = {
     "filtered": "understudy.models.filtered:Filtered",
     "actor": "understudy.models.actor:Actor",
     "family_actor": "understudy.models.families.policy:FamilyActor",
+    "linear_actor": "understudy.models.families.linear:LinearActor",
     "vw": "understudy.models.vw:VWPolicy",
 }
 

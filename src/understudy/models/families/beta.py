@@ -24,7 +24,7 @@ class Beta:
     h(w) ∝ x^α·(1 − x)^β. Source: Chou, Maturana & Scherer 2017 for policies.
     """
 
-    noise = "uniform"
+    noise, located = "uniform", False
 
     def outputs(self, q: int) -> int:
         """α and β per dimension."""

@@ -20,6 +20,11 @@ class Family(Protocol):
         """What ``sample`` wants: ``normal`` for N(0, 1), ``uniform`` for U[0, 1)."""
         ...
 
+    @property
+    def located(self) -> bool:
+        """Whether its first two parameters are a middle and the log of a width."""
+        ...
+
     def outputs(self, q: int) -> int:
         """Numbers that the last layer gives."""
         ...

@@ -18,18 +18,17 @@ MOST = 1 - 2.0**-22  # of FULL: beyond it the inverse has no number in f32
 class Gaussian:
     """k(z) = e^(−z²/2) on the box; parameters (μ, log σ).
 
-    y = μ + σ·√2·erf⁻¹(…), by the inverse of its distribution function. ``loudest``: the largest log σ.
+    y = μ + σ·√2·erf⁻¹(…), by the inverse of its distribution function.
     """
 
-    loudest: float = t.LOUDEST
-    noise = "uniform"
+    noise, located = "uniform", True
 
     def outputs(self, q: int) -> int:
         """μ and log σ per dimension."""
         return 2 * q
 
     def read(self, xp: Any, scores: Any, q: int, spread: float = 1.0) -> Params:
-        return t.placed(xp, scores, q, spread, self.loudest)
+        return t.placed(xp, scores, q, spread)
 
     def log_density(self, xp: Any, params: Params, y: Any) -> Any:
         z, a, b = t.standard(xp, params, y)

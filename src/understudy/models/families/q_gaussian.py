@@ -27,7 +27,7 @@ class Light:
     K(z) = z − z³/6; y by its inverse, z = 2√2·sin(⅓·arcsin(3K/(2√2))).
     """
 
-    noise = "uniform"
+    noise, located = "uniform", True
 
     def outputs(self, q: int) -> int:
         """μ and log σ per dimension."""
@@ -75,7 +75,7 @@ class Light:
 class Heavy:
     """k(z) = 1/(1 + z²/2), q = 2: Cauchy's; parameters (μ, log σ). K(z) = √2·arctan(z/√2), and y by its inverse."""
 
-    noise = "uniform"
+    noise, located = "uniform", True
 
     def outputs(self, q: int) -> int:
         """μ and log σ per dimension."""

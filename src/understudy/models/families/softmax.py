@@ -19,7 +19,7 @@ class Softmax:
     """
 
     bins: int = 25
-    noise = "uniform"
+    noise, located = "uniform", False
 
     def outputs(self, q: int) -> int:
         """A score per bin and dimension."""

@@ -15,7 +15,7 @@ EDGE = 0.999  # where a logged action at the end of the box is taken to lie when
 class Squashed:
     """y = tanh(u), u ~ N(μ, σ²); parameters (μ, log σ). See ``models.actor``, which serves it."""
 
-    noise = "normal"
+    noise, located = "normal", True
 
     def outputs(self, q: int) -> int:
         """μ and log σ per dimension."""

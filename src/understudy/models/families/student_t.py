@@ -19,7 +19,7 @@ class StudentT:
     K and its inverse, which have no closed form, by quadrature over w, z = sinh w; slopes pass through all three.
     """
 
-    noise = "uniform"
+    noise, located = "uniform", True
 
     def outputs(self, q: int) -> int:
         """μ, log σ and ν per dimension."""

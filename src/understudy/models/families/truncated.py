@@ -16,13 +16,10 @@ from understudy.models.families.family import Params
 QUIETEST, LOUDEST = -4.5, 0.5  # bounds of log σ: 0.011 and 1.65 half widths of the box
 
 
-def placed(xp: Any, scores: Any, q: int, spread: float, loudest: float = LOUDEST) -> tuple[Any, Any]:
-    """(μ, log σ) of scores f[..., n, ≥ 2q]: μ = tanh(s), log σ squashed into [QUIETEST, LOUDEST], at most loudest."""
+def placed(xp: Any, scores: Any, q: int, spread: float) -> tuple[Any, Any]:
+    """(μ, log σ) of scores f[..., n, ≥ 2q]: μ = tanh(s), log σ squashed into [QUIETEST, LOUDEST]; σ times spread."""
     middle, half = (LOUDEST + QUIETEST) / 2, (LOUDEST - QUIETEST) / 2
-    log_std = middle + half * xp.tanh(scores[..., q : 2 * q])
-    if loudest < LOUDEST:
-        log_std = xp.minimum(log_std, loudest)
-    return xp.tanh(scores[..., :q]), log_std + np.log(spread)
+    return xp.tanh(scores[..., :q]), middle + half * xp.tanh(scores[..., q : 2 * q]) + np.log(spread)
 
 
 def standard(xp: Any, params: Params, y: Any) -> tuple[Any, Any, Any]:
