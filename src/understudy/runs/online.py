@@ -29,6 +29,8 @@ from understudy.models.policies import Uniform, floored
 from understudy.ops.transitions import transitions
 from understudy.runs.play import ENDLESS
 
+FRESH = 64  # most decisions between two passes of a learner that learns in order: it cannot tell old ones from its own
+
 
 @dataclass(frozen=True)
 class Growth:
@@ -124,7 +126,7 @@ def learn_in(
     first = stage.collect(_uniform(problem), -(-growth.warmup_steps // growth.envs))
     limit = None if problem.horizon else ENDLESS
     features = feature_map(learner, MemoryDataset(problem, first))
-    rounds = _on_policy if hasattr(learner, "told") else _off_policy
+    rounds = _on_policy if hasattr(learner, "told") else _in_order if hasattr(learner, "take") else _off_policy
     due, seen = growth.eval_every, 0
     for done, policy, updates, figures, last in rounds(learner, stage, growth, first, features, seed):
         if done < due and not last:
@@ -215,6 +217,20 @@ def _on_policy(
         )  # fmt: skip
         policy, done = learner.policy(state, problem, features), first.n + number * size
         yield Round(done, policy, number * each, dict(figures), number == rounds)
+
+
+def _in_order(
+    learner: Any, stage: Stage, growth: Growth, first: Steps, features: FeatureMap, seed: int
+) -> Iterator[Round]:
+    """A few decisions by the policy itself, each learned from once in its order, and again."""
+    problem, done, number = stage.env.problem, first.n, 0
+    state = learner.init(problem, features, seed=seed)
+    policy, ticks = learner.policy(state, problem, features), max(1, min(growth.collect, FRESH) // stage.w)
+    while done < growth.steps:
+        steps = stage.collect(policy, ticks)
+        state, figures = learner.take(state, steps, problem, features)
+        policy, done, number = learner.policy(state, problem, features), done + steps.n, number + 1
+        yield Round(done, policy, number, figures, done >= growth.steps)
 
 
 def _exploring(policy: Any, problem: Problem, growth: Growth, done: int) -> Policy:

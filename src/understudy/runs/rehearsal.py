@@ -58,7 +58,7 @@ def asked(name: str, env: str, given: Mapping[str, Any], *, choose: str, seed: i
     growth = {key: value for key, value in given.items() if key in grown}
     own = {key: value for key, value in given.items() if key not in growth and not key.startswith(WORLD)}
     made = learner(name, own)
-    if not by_epochs(made) and not hasattr(made, "told"):
+    if not by_epochs(made) and not hasattr(made, "told") and not hasattr(made, "take"):
         raise ConfigError(
             f"{name} learns from a log, not in a world", hint="For example dqn, sac, td3, ppo.", field="learner"
         )
