@@ -2,7 +2,8 @@
 
 jobs.json    the command lines; a name is taken by whoever puts the folder there, whole, first
 K.log        what job K has printed; it is there since K was first started
-K.done       K ended well. K.failed: it did not. K.cancelled: it was ended, or never began. Each says when.
+K.done       K ended well. K.failed: it did not. K.cancelled: it was ended, or never began. K.killed: somebody killed
+             it, and it is gone. Each says when.
 cancel       somebody wants it ended
 """
 
@@ -23,8 +24,8 @@ import msgspec
 from understudy.core.errors import ConfigError
 from understudy.core.jobs import Job, JobState, Resources
 
-Ended = Literal["done", "failed", "cancelled"]
-ENDED: tuple[Ended, ...] = ("done", "failed", "cancelled")
+Ended = Literal["done", "failed", "cancelled", "killed"]
+ENDED: dict[Ended, JobState] = {"done": "done", "failed": "failed", "cancelled": "cancelled", "killed": "gone"}
 CANCEL = "cancel"
 YOUNG = 60.0  # seconds in which whoever took a name may be about to start its jobs
 _JOBS = "jobs.json"
@@ -122,4 +123,4 @@ class Array:
 
 
 def _ended(k: int, names: Collection[str]) -> JobState | None:
-    return next((state for state in ENDED if f"{k}.{state}" in names), None)
+    return next((state for end, state in ENDED.items() if f"{k}.{end}" in names), None)

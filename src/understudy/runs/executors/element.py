@@ -53,7 +53,7 @@ def main(folder: str, name: str) -> int:
             job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{element}"
             print(f"element {element}: out of time, queued once more", flush=True)
             return subprocess.run(["scontrol", "requeue", job]).returncode
-    return int(not well or any((array.place / f"{k}.failed").exists() for k in mine))
+    return int(not well or not all((array.place / f"{k}.done").exists() for k in mine))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ class Child:
 
     process: subprocess.Popen[bytes]
     asked: Resources
+    stopped: bool = False
     started: float = field(default_factory=time.time)
 
     @property
@@ -106,13 +107,15 @@ class Pool:
                 self._note(k, child)
                 del self.running[k]
             elif child.late:
+                child.stopped = True
                 _signal(child.process, signal.SIGKILL)
 
     def _note(self, k: int, child: Child) -> None:
         status = child.process.returncode
         self.ended += 1
         self.failed += status != 0
-        self.array.mark(k, "failed" if status else "done", child.started, status)
+        killed = status < 0 and not child.stopped
+        self.array.mark(k, "killed" if killed else "failed" if status else "done", child.started, status)
 
     def _end_all(self) -> None:
         for child in self.running.values():
