@@ -194,6 +194,14 @@ def _blocks(path: Path) -> Iterator[bytes]:
         yield rest
 
 
+def _object(line: bytes) -> dict[str, Any]:
+    """A line's object; an empty one where it is none."""
+    try:
+        return msgspec.json.decode(line, type=dict)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {"context": {}} if b'"context"' in line else {}
+
+
 class _Shape:
     """How the lines of one file are decoded: by a type made for them, which names the columns of a block."""
 
@@ -203,20 +211,22 @@ class _Shape:
         if self.positional:
             self.decoder: Any = msgspec.json.Decoder(list)
             return
-        nested = '"context"' in head.decode("utf-8", "replace")
+        seen = _object(head)
+        nested = self.nested = isinstance(seen.get("context"), dict)
         taken = frozenset(_KEYS) | {"context"}
-        own = [name for name in self.names if nested or name not in taken]
+        own = list(self.names)
+        if not nested:  # a feature that is called like a field of ours stands under its full name
+            own = [f"context.{name}" if name in taken or f"context.{name}" in seen else name for name in own]
         known = [*own, *(name for name in problem.ignore if nested)]
         inner = msgspec.defstruct(
             "Context", [(f"f{i}", Any, None) for i in range(len(known))],
             rename={f"f{i}": name for i, name in enumerate(known)}, forbid_unknown_fields=nested, gc=False,
         )  # fmt: skip
         keys: list[Any] = [(name, Any, UNSET) for name in _KEYS]
-        if nested:
-            keys.insert(0, ("context", inner))
+        keys.insert(0, ("context", inner) if nested else ("context", Any, UNSET))
         row = msgspec.defstruct("Row", keys, bases=() if nested else (inner,), gc=False)
         self.decoder = msgspec.json.Decoder(row)
-        self.own = own
+        self.own = self.names
         self.getter = attrgetter(*_KEYS, *(f"context.f{i}" if nested else f"f{i}" for i in range(len(own))))
 
     def batch(self, first: int, block: bytes, lines: list[bytes]) -> Batch:
@@ -226,6 +236,8 @@ class _Shape:
             lines = [lines[i - first] for i in places.tolist()]
         if self.positional:
             return self._by_position(objects, lines, places, rejects)
+        if not self.nested and any(type(row.context) is dict for row in objects):
+            objects, lines, places = self._flat(objects, lines, places, rejects)
         columns: dict[str, Any] = {}
         standing = np.zeros(len(objects), bool)
         found = list(zip(*map(self.getter, objects))) or [()] * (len(_KEYS) + len(self.own))
@@ -243,6 +255,17 @@ class _Shape:
             lines = [line.rstrip() for line in lines]
         rows = Rows(places, columns, lambda i: lines[i].decode("utf-8", "backslashreplace"), rejects=rejects)
         return Batch(rows, lines, standing)
+
+    def _flat(
+        self, objects: list[Any], lines: list[bytes], places: np.ndarray, rejects: list[Reject]
+    ) -> tuple[list[Any], list[bytes], np.ndarray]:
+        """Without the lines whose features stand in a context, where those of the first stand at the top."""
+        flat = np.array([type(row.context) is not dict for row in objects])
+        said = "its features stand in a context, and those of the first line at the top"
+        for i in np.flatnonzero(~flat).tolist():
+            rejects.append(Reject(int(places[i]), "not_a_state", said, lines[i].decode("utf-8", "backslashreplace")))
+        kept = np.flatnonzero(flat).tolist()
+        return [objects[i] for i in kept], [lines[i] for i in kept], places[flat]
 
     def _decoded(self, first: int, block: bytes, lines: list[bytes]) -> tuple[list[Any], list[Reject], np.ndarray]:
         try:

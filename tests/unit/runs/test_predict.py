@@ -388,6 +388,36 @@ def test_an_empty_object_is_a_state_where_nothing_must_be_there(tmp_path: Path, 
     assert [("action" in row, row.get("size")) for row in read(tmp_path / "out.jsonl")] == [(True, 1.0), (True, None)]
 
 
+@pytest.mark.parametrize("first,second,said", [
+    ({"size": 1.0}, {"context": {"size": 2.0}}, "its features stand in a context"),
+    ({"size": 1.0, "note": "context"}, {"context": {"size": 2.0}}, "its features stand in a context"),
+    ({"context": {"size": 1.0}}, {"size": 2.0}, "missing required field `context`"),
+])  # fmt: skip
+def test_lines_of_two_shapes_are_not_mixed(tmp_path: Path, first: dict, second: dict, said: str) -> None:
+    """Read as the first line says, the second would seem to lack every feature."""
+    problem = Problem(features=(Feature(name="size", optional=True),), actions=PROBLEM.actions)
+    features = FeatureMap((FittedFeature(kind="number", source=0, name="size"),))
+    policy = Explore(LinearModel(features, np.zeros((3, 1)), np.zeros(3)), "softmax", 1.0)
+    folder = artifact(tmp_path / "run", policy, problem)
+    states = write(tmp_path / "in.jsonl", [first, second, first])
+    with pytest.raises(DataError, match=f"line 2.*{said}"):
+        predict(states, policy=folder, to=tmp_path / "out.jsonl")
+    made = predict(states, policy=folder, to=tmp_path / "out.jsonl", quarantine=tmp_path / "aside.jsonl")
+    assert (made.rows, made.quarantined) == (2, 1)
+
+
+def test_a_feature_called_like_a_field_stands_under_its_full_name(tmp_path: Path) -> None:
+    """As tables of decisions write it."""
+    problem = Problem(features=(Feature(name="t", optional=True), Feature(name="size")), actions=PROBLEM.actions)
+    columns = tuple(FittedFeature(kind="number", source=i, name=name) for i, name in enumerate(("t", "size")))
+    model = LinearModel(FeatureMap(columns), np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]]), np.zeros(3))
+    folder = artifact(tmp_path / "run", Explore(model, "softmax", 1.0), problem)
+    predict(write(tmp_path / "in.jsonl", [{"context.t": 2.0, "size": 1.0, "t": 0}]), policy=folder,
+            to=tmp_path / "out.jsonl")  # fmt: skip
+    (row,) = read(tmp_path / "out.jsonl")
+    np.testing.assert_allclose(row["propensities"][0], np.exp(2) / (np.exp(2) + 2))
+
+
 def test_moments() -> None:
     """now, none, seconds, text."""
     assert moment("none") is None and moment("12.5") == 12.5
