@@ -15,7 +15,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 NOTES = {
     "results": "Small dots are single runs; the bar is the interval of the large dot. A red arrow head: runs beyond "
     "the picture, such as failed ones.",
-    "differences": "By seeds that both learners share. All intervals hold at once; green: away from 0.",
+    "differences": "By seeds that both learners share. Green: proven. The intervals hold all at once, a harder promise "
+    "than that of the proofs, so that a proven difference may still touch 0.",
     "curves": "At each step the statistic over the seeds reported; bands are pointwise intervals.",
     "profiles": "Right and up is better. Bands are pointwise intervals.",
     "sensitivity": "The line varies this field and keeps the others as they were chosen; faint dots are all settings "
@@ -58,7 +59,7 @@ def compare_markdown(c: Comparison) -> str:
     spoken = say.spoken(c)
     lines = [f"# {plain(say.headline(c))}", "", plain(" ".join(say.lede(c, spoken)))]
     for rows in (c.overall if len(c.tasks) > 1 else (), c.results):
-        lines += ["", *table(_HEAD, (_row(row, spoken) for row in rows))] if rows else []
+        lines += ["", *table(_HEAD, (_row(row, say.spoken(c, rows)) for row in rows))] if rows else []
     if c.pairs:
         lines += ["", *table(_PAIRS, (_pair(c, pair, spoken) for pair in c.pairs))]
     lines += ["", *(f"- {plain(note)}" for note in c.notes)]
@@ -69,16 +70,20 @@ def compare_lines(c: Comparison) -> list[str]:
     """A terminal's worth."""
     spoken = say.spoken(c)
     lines = [say.headline(c), *say.lede(c, spoken)]
-    for row in (*(c.overall if len(c.tasks) > 1 else ()), *c.results):
-        about = f" at {row.setting}" if row.setting else ""
-        told = f"{say.STATISTICS[c.statistic]} {say.value(getattr(row, c.statistic), spoken)}"
-        extra = "" if row.optimism is None else f", optimism {spoken.reward(row.optimism, True)}"
-        lines.append(f"  {row.arm} on {say.named(row)}{about}: {told}, {say.runs(row)}{extra}")
+    for rows in (c.overall if len(c.tasks) > 1 else (), c.results):
+        lines += [_told(c, row, say.spoken(c, rows)) for row in rows]
     for pair in c.pairs:
         if say.claimed(c, pair):
             told = f"{spoken.reward(pair.difference.value, True)}, adjusted p {say.p_value(pair.adjusted)}"  # type: ignore[union-attr]
-            lines.append(f"  {pair.a} − {pair.b} on {say.named(pair)}: {told}")
+            lines.append(f"{pair.a} − {pair.b} on {say.named(pair)}: {told}")
     return [*map(words.tidy, [*lines, *c.notes])]
+
+
+def _told(c: Comparison, row: Result, spoken: Words) -> str:
+    about = f" at {row.setting}" if row.setting else ""
+    told = f"{say.STATISTICS[c.statistic]} {say.value(getattr(row, c.statistic), spoken)}"
+    extra = "" if row.optimism is None else f", optimism {spoken.reward(row.optimism, True)}"
+    return f"{row.arm} on {say.named(row)}{about}: {told}, {say.runs(row)}{extra}"
 
 
 _HEAD = ("Learner", "Task", "IQM", "Mean", "Median", "Runs", "Setting", "Of", "When chosen", "Optimism")
@@ -108,15 +113,15 @@ def _html(c: Comparison) -> str:
     from understudy.report.html import drawn
     from understudy.report.palette import DARK, LIGHT, css
 
-    spoken = say.spoken(c)
+    spoken, each = say.spoken(c), say.spoken(c, c.results)
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)  # fmt: skip
     environment.filters.update(
         {f.__name__: f for f in (words.moment, words.level, say.runs, say.named, say.p_value, say.chance, say.seeds)},
-        value=lambda number, sign=False: say.value(number, spoken, sign), claimed=lambda pair: say.claimed(c, pair),
+        value=say.value, claimed=lambda pair: say.claimed(c, pair),
     )  # fmt: skip
     return environment.get_template("compare.html.j2").render(
-        c=c, words=spoken, headline=say.headline(c), lede=say.lede(c, spoken), notes=NOTES, terms=say.TERMS,
+        c=c, words=spoken, each=each, headline=say.headline(c), lede=say.lede(c, spoken), notes=NOTES, terms=say.TERMS,
         statistic=say.STATISTICS[c.statistic], pictures=[drawn(picture) for picture in compare_pictures(c)],
         light=Markup(css(LIGHT)), dark=Markup(css(DARK)),
         stylesheet=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),

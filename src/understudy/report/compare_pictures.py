@@ -34,7 +34,7 @@ def _all(c: Comparison, words: Words) -> Iterator[Picture]:
     for i, task in enumerate(dict.fromkeys(row.task for row in rows)):
         mine = [row for row in rows if row.task == task]
         told = "; ".join(f"{row.arm} {say.value(getattr(row, c.statistic), words)}" for row in mine)
-        title = f"{c.metric} of each learner{f' on {task}' if several else ''}"
+        title = f"Each learner's {c.metric}{f' on {task or say.EVERYWHERE}' if several else ''}"
         yield Picture(f"results-{i}", title, f"{say.band(c)}: {told}.", partial(results, c, mine, words))
     drawn = [pair for pair in c.pairs if pair.difference and pair.difference.low is not None]
     if drawn:
@@ -44,18 +44,19 @@ def _all(c: Comparison, words: Words) -> Iterator[Picture]:
     for kind, panels, title, axes in (
         ("curves", c.curves, "As they learned", ("steps", c.curve)),
         ("profiles", c.profiles, "Share of runs above a score", (c.metric, "")),
-        ("sensitivity", c.sensitivity, f"{c.metric} against the settings", ("", "")),
+        ("sensitivity", c.sensitivity, f"{c.metric[:1].upper()}{c.metric[1:]} against", ("", "")),
     ):
         for i, panel in enumerate(panels):
-            own = f"{title}: {panel.title}" if panel.title and (len(panels) > 1 or kind == "sensitivity") else title
-            x = panel.title.rpartition(": ")[2] if kind == "sensitivity" else axes[0]
+            swept = kind == "sensitivity"
+            own = f"{title} {panel.title}" if swept else f"{title}, {panel.title}" if len(panels) > 1 else title
+            x = panel.title.rpartition(" on ")[0] or panel.title if swept else axes[0]
             alt = f"{own}. At the end: " + "; ".join(f"{e.name} {e.value[-1]:.4g}" for e in panel.lines) + "."
             yield Picture(f"{kind}-{i}", own, alt, partial(lines, panel, inks, (x, axes[1]), kind == "profiles"))
 
 
 def results(c: Comparison, rows: list[Result], words: Words, width: int) -> Figure:
     """A row per learner, the best first: its runs as dots, the statistic with its interval."""
-    spans = [(row.arm, getattr(row, c.statistic), row.scores) for row in rows]
+    spans = [(row.arm, getattr(row, c.statistic), row.scores, False) for row in rows]
     return _forest(spans, words, width, f"{c.metric}: {say.STATISTICS[c.statistic]}", signed=False)
 
 
@@ -64,15 +65,15 @@ def differences(c: Comparison, pairs: list[Pair], words: Words, width: int) -> F
     best = say.ranking(c)[0].arm
     shown = pairs if len(pairs) <= MOST_PAIRS else [pair for pair in pairs if best in (pair.a, pair.b)][:MOST_PAIRS]
     several = len({pair.task for pair in pairs}) > 1
-    spans = [(f"{p.a} − {p.b}{f', {p.task}' if several else ''}", p.difference, ()) for p in shown]
+    spans = [(f"{p.a} − {p.b}{f', {p.task}' if several else ''}", p.difference, (), say.claimed(c, p)) for p in shown]
     return _forest(spans, words, width, f"difference of mean {c.metric}, all intervals at once", signed=True)
 
 
-Row = tuple[str, "Number | None", tuple[float, ...]]
+Row = tuple[str, "Number | None", tuple[float, ...], bool]  # name, value, runs, whether it is claimed
 
 
 def _forest(rows: list[Row], words: Words, width: int, label: str, signed: bool) -> Figure:
-    wide = width >= 600
+    wide = width >= 600 and max(len(name) for name, *_ in rows) <= 26  # beside the lines, else above them
     left, right, each = (180, 200, 30) if wide else (8, 8, 46)
     drawing = sheet(width, 10 + each * len(rows) + 44)
     axes = place(drawing, left, 10, width - left - right, each * len(rows))
@@ -81,31 +82,37 @@ def _forest(rows: list[Row], words: Words, width: int, label: str, signed: bool)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    axes.locator_params(axis="x", nbins=6 if wide else 4)
-    axes.set_xlabel(tidy(label, 60 if wide else 48), labelpad=6)
+    axes.locator_params(axis="x", nbins=6 if width >= 600 else 4)
+    axes.set_xlabel(tidy(label, 60 if width >= 600 else 48), labelpad=6)
     if signed:
         axes.axvline(0, color=LIGHT["muted"], linewidth=1.1, linestyle=(0, (4, 3)), zorder=1)
-    for i, (name, number, scores) in enumerate(rows):
+    for i, (name, number, scores, claimed) in enumerate(rows):
         y, told = i + (0.5 if wide else 0.72), say.value(number, words, signed)
         top = 10 + each * i
-        write(drawing, 0, top + (19 if wide else 18), tidy(name, 26 if wide else 24), color=LIGHT["ink"])
+        write(
+            drawing,
+            0,
+            top + (19 if wide else 18),
+            tidy(name, 26 if wide else 72 if width >= 600 else 24),
+            color=LIGHT["ink"],
+        )
         write(drawing, width, top + (19 if wide else 18), told, color=LIGHT["muted"], ha="right")
-        _span(axes, y, number, scores, signed)
+        _span(axes, y, number, scores, LIGHT["ship" if claimed else "data"])
     return drawing
 
 
 def _limits(rows: list[Row], signed: bool) -> tuple[float, float]:
     """All intervals, and the runs that lie within twice their breadth: one failure may not squash the rest."""
-    ends = [x for _, n, _ in rows if n for x in (n.value, n.low, n.high) if x is not None] + [0.0] * signed
+    ends = [x for _, n, *_ in rows if n for x in (n.value, n.low, n.high) if x is not None] + [0.0] * signed
     low, high = min(ends), max(ends)
     reach = 2 * (high - low)
-    near = [x for _, _, scores in rows for x in scores if low - reach <= x <= high + reach] if reach else []
+    near = [x for _, _, scores, _ in rows for x in scores if low - reach <= x <= high + reach] if reach else []
     low, high = min([low, *near]), max([high, *near])
     pad = 0.05 * (high - low) or max(abs(high), 1.0) * 0.05
     return low - pad, high + pad
 
 
-def _span(axes: Axes, y: float, number: Number | None, scores: tuple[float, ...], signed: bool) -> None:
+def _span(axes: Axes, y: float, number: Number | None, scores: tuple[float, ...], ink: str) -> None:
     """One row: runs as faint dots (an arrow head where one is beyond the picture), the interval, the value."""
     low, high = axes.get_xlim()
     axes.plot([x for x in scores if low <= x <= high], [y for x in scores if low <= x <= high], "o",
@@ -115,8 +122,6 @@ def _span(axes: Axes, y: float, number: Number | None, scores: tuple[float, ...]
             axes.plot([edge], [y], marker, color=LIGHT["refused"], markersize=6, clip_on=False, zorder=4)
     if number is None:
         return
-    apart = signed and number.low is not None and (number.low > 0 or (number.high or 0) < 0)
-    ink = LIGHT["ship"] if apart else LIGHT["data"]
     if number.low is not None and number.high is not None:
         axes.plot([number.low, number.high], [y, y], color=ink, linewidth=2.4, solid_capstyle="butt", zorder=3)
     axes.plot([number.value], [y], "o", color=ink, markersize=6.5, zorder=5)
@@ -152,7 +157,9 @@ def _ink(i: int) -> tuple[str, Any]:
 def _draw(axes: Axes, line: Line, ink: str, dash: Any, share: bool, marked: bool) -> None:
     step: dict[str, Any] = {"step": "post"} if share else {}
     if line.low:
-        axes.fill_between(line.at, line.low, line.high, color=ink, alpha=0.13, linewidth=0, **step)
+        axes.fill_between(
+            line.at, line.low, line.high, color=ink, alpha=0.13 if not share else 0.08, linewidth=0, **step
+        )
     marker: dict[str, Any] = {"marker": "o", "markersize": 4} if marked or len(line.at) == 1 else {}
     drawn: dict[str, Any] = {"drawstyle": "steps-post"} if share else {}
     axes.plot(line.at, line.value, color=ink, linewidth=1.8, linestyle=dash, **marker, **drawn)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from understudy.report.compare_model import Comparison, Number, Pair, Result
 from understudy.report.words import Words, level
 
+EVERYWHERE = "all tasks"
 STATISTICS = {"iqm": "interquartile mean", "mean": "mean", "median": "median"}
 
 TERMS = (
@@ -25,9 +26,9 @@ TERMS = (
 )  # fmt: skip
 
 
-def spoken(c: Comparison) -> Words:
-    """Decimals such that a typical interval's half-width shows two digits."""
-    numbers = [getattr(row, c.statistic) for row in (c.overall or c.results)]
+def spoken(c: Comparison, rows: Sequence[Result] = ()) -> Words:
+    """Decimals such that a typical interval's half-width shows two digits; of the rows that rank, unless said."""
+    numbers = [getattr(row, c.statistic) for row in (rows or ranking(c))]
     halves = sorted((n.high - n.low) / 2 for n in numbers if n.low is not None and n.high > n.low)
     scale = halves[len(halves) // 2] if halves else max([abs(n.value) for n in numbers] + [1e-9]) / 100
     return Words(min(6, max(0, 1 - math.floor(math.log10(scale)))), "run")
@@ -109,7 +110,7 @@ def runs(row: Result) -> str:
 
 def named(row: Result | Pair) -> str:
     """The task, or what all of them are called."""
-    return row.task or "all tasks"
+    return row.task or EVERYWHERE
 
 
 def claimed(c: Comparison, pair: Pair) -> bool:

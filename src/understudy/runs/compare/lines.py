@@ -12,6 +12,7 @@ from understudy.ops.improvement import profile, profile_band
 from understudy.report.compare_model import Line, Panel
 from understudy.runs.compare.asked import Asked
 from understudy.runs.compare.choose import Chosen, Group, Seeds
+from understudy.runs.compare.records import Record
 from understudy.runs.compare.tables import Table
 
 POINTS = 60  # of a curve or profile, at most
@@ -21,25 +22,34 @@ TIMES = 500  # resamples behind each point of a band
 def curves(chosen: Sequence[Chosen], asked: Asked) -> Iterator[Panel]:
     """Each task's learning curves: the statistic over seeds at every step, with a pointwise interval.
 
-    A run that failed counts with the score of failures from the beginning, where curve and score are of one kind.
+    A run that failed counts with the lowest value of any curve of the task, or the score of failures where that is
+    lower, from the beginning: a curve of survivors alone would rise as runs are lost.
     """
     for task in dict.fromkeys(each.group.task for each in chosen):
-        lines = [_curve(each, asked) for each in chosen if each.group.task == task]
+        mine = [each for each in chosen if each.group.task == task]
+        seen = [run.curve[1] for each in mine for run in _runs(each)]
+        lines = [_curve(each, min(float(v.min()) for v in seen) if seen else 0.0, asked) for each in mine]
         if any(lines):
             yield Panel(task, tuple(line for line in lines if line))
 
 
-def _curve(each: Chosen, asked: Asked) -> Line | None:
+def _runs(each: Chosen) -> list[Record]:
+    """The runs reported on that have a curve."""
     runs = [each.group.settings[each.setting][seed] for seed in each.seeds]
-    courses = [run.curve for run in runs if run.state == "done" and len(run.curve[0])]
+    return [run for run in runs if run.state == "done" and len(run.curve[0])]
+
+
+def _curve(each: Chosen, lowest: float, asked: Asked) -> Line | None:
+    courses = [run.curve for run in _runs(each)]
     if not courses:
         return None
     grid = np.unique(np.concatenate([at for at, _ in courses]))
     grid = grid[grid >= max(at[0] for at, _ in courses)]
     grid = grid[np.unique(np.linspace(0, len(grid) - 1, min(POINTS, len(grid))).round().astype(int))]
     table = np.array([values[np.searchsorted(at, grid, "right") - 1] for at, values in courses])  # [runs, points]
-    if each.failed and asked.curve in ("evaluation", asked.metric):
-        table = np.vstack([table, np.full((len(each.failed), len(grid)), each.group.floor)])
+    if each.failed:
+        floor = min(lowest, each.group.floor) if asked.curve in ("evaluation", asked.metric) else lowest
+        table = np.vstack([table, np.full((len(each.failed), len(grid)), floor)])
     return _line(each.group.arm, grid, [[column] for column in table.T], asked)
 
 
@@ -81,15 +91,17 @@ def sensitivity(chosen: Sequence[Chosen], seeds: Seeds, asked: Asked) -> Iterato
     All runs of the seeds that chose, or of all seeds where nothing was chosen: only there has every setting runs.
     """
     used = seeds.select or seeds.fresh
-    for task in dict.fromkeys(each.group.task for each in chosen):
+    tasks = list(dict.fromkeys(each.group.task for each in chosen))
+    for task in tasks:
         mine = [each for each in chosen if each.group.task == task]
         for field in dict.fromkeys(name for each in mine for name in each.group.varied()):
-            panel = _panel(task, field, [each for each in mine if field in each.group.varied()], used, asked)
+            title = field if len(tasks) == 1 else f"{field} on {task}"
+            panel = _panel(title, field, [each for each in mine if field in each.group.varied()], used, asked)
             if panel.lines:
                 yield panel
 
 
-def _panel(task: str, field: str, chosen: Sequence[Chosen], seeds: Sequence[int], asked: Asked) -> Panel:
+def _panel(title: str, field: str, chosen: Sequence[Chosen], seeds: Sequence[int], asked: Asked) -> Panel:
     values = {_value(each.group, name, field) for each in chosen for name in each.group.settings}
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     ordered = sorted(values) if numeric else sorted(values, key=str)
@@ -111,7 +123,7 @@ def _panel(task: str, field: str, chosen: Sequence[Chosen], seeds: Sequence[int]
             lines.append(_line(group.arm, at, [[along[x]] for x in at], asked))
     log = numeric and min(place.values()) > 0 and max(place.values()) >= 10 * min(place.values())
     labels = () if numeric else tuple(map(str, ordered))
-    return Panel(f"{task}: {field}", tuple(lines), labels=labels, dots=tuple(sorted(dots)), log=log)
+    return Panel(title, tuple(lines), labels=labels, dots=tuple(sorted(dots)), log=log)
 
 
 def _value(group: Group, setting: str, field: str) -> Any:
