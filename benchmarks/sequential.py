@@ -2,9 +2,12 @@
 
     python benchmarks/sequential.py             full counts → results/sequential.json
     python benchmarks/sequential.py --quick     few rounds, nothing written
+    python benchmarks/sequential.py --only speed
 
-Speed: one thread, CPU milliseconds of this process, median over rounds; weights are computed anew each time from the
-ratios of every step. Coverage: logs of 800 and 3,000 episodes of the three-state chain, whose value is exact.
+Speed: one thread, CPU milliseconds of a process, median over rounds. Six point values from π(·|x) and Q̂(x, ·) of all
+steps beside scope-rl 0.2.1 (peers_scope_rl.py), in turns; values must agree to 1e-5: its self-normalised ones add a
+small number to what they divide by. Coverage: logs of 800 and 3,000 episodes of the three-state chain, whose value is
+exact.
 """
 
 from __future__ import annotations
@@ -13,9 +16,12 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
@@ -26,20 +32,20 @@ RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results" / "sequ
 SIX = ("tis", "wis", "pdis", "cwpdis", "sdr", "wdr")
 ALL = (*SIX, "magic", "mis", "snmis", "drl", "fqe")
 M, T = 10_000, 20
-PEER_MS = 84.0  # scope-rl, six estimators, as recorded in reference/performance.md on this kind of machine
+K, GAMMA = 4, 0.95
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", choices=["speed", "coverage"])
     options = parser.parse_args(argv)
-    report = {
-        "benchmark": "sequential",
-        "speed": speed(5 if options.quick else 40),
-        "coverage": [coverage(m, 20 if options.quick else 500) for m in (800, 3_000)],
-        "python": sys.version.split()[0],
-        "numpy": np.__version__,
-    }
+    report: dict[str, Any] = json.loads(RESULTS.read_text()) if options.only else {}
+    report |= {"benchmark": "sequential", "python": sys.version.split()[0], "numpy": np.__version__}
+    if options.only != "coverage":
+        report["speed"] = speed(5 if options.quick else 40)
+    if options.only != "speed":
+        report["coverage"] = [coverage(m, 20 if options.quick else 500) for m in (800, 3_000)]
     print(json.dumps(report, indent=2))
     if not options.quick:
         RESULTS.parent.mkdir(exist_ok=True)
@@ -48,52 +54,96 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def speed(rounds: int) -> dict:
-    """CPU milliseconds of six point values, of each alone, and of six with intervals."""
-    from dataclasses import replace
-
+    """CPU milliseconds of six point values, beside the peer; of each alone, and of six with intervals."""
     from understudy.ope.evaluate import estimate
-    from understudy.ope.evidence import point_values
+    from understudy.ope.evidence import point_values, weigh
     from understudy.ope.naming import named
 
-    e, six = evidence(), dict(named(SIX))
-    tasks = {"six": lambda: point_values(replace(e), six)}  # a copy: nothing is kept from the round before
-    tasks |= {name: lambda n=name: point_values(replace(e), {n: six[n]}) for name in SIX}
-    tasks["six_with_intervals"] = lambda: estimate({"target": replace(e)}, SIX, blocks=256)
-    found = {}
-    for name, task in tasks.items():
-        task()
-        spent = []
-        for _ in range(rounds):
-            start = time.process_time()
-            task()
-            spent.append(1e3 * (time.process_time() - start))
-        found[name] = round(statistics.median(spent), 3)
+    a, steps = arrays(), logged()
+    six = dict(named(SIX))
+
+    def evidence() -> Any:
+        """Made anew each time: nothing is kept from the round before."""
+        return weigh(steps, a["evaluation_policy_action_dist"], a["state_action_value_prediction"], GAMMA, match=False)
+
+    tasks: dict[str, Any] = {"six": lambda: point_values(evidence(), six)}
+    tasks |= {name: lambda n=name: point_values(evidence(), {n: six[n]}) for name in SIX}
+    tasks["six_with_intervals"] = lambda: estimate({"target": evidence()}, SIX, blocks=256)
+    found: dict[str, list[float]] = {name: [] for name in tasks}
+    values: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "log.npz", **a, length=T, gamma=GAMMA)
+        peer, theirs, told = peer_process(Path(folder) / "log.npz"), [], {}
+        for turn in range(rounds + 1):
+            for name, task in tasks.items():
+                start = time.process_time()
+                out = task()
+                found[name] += [1e3 * (time.process_time() - start)] * (turn > 0)
+                values = dict(out) if name == "six" else values
+            told = ask(peer)
+            theirs += [1e3 * told["cpu"]] * (turn > 0)
+        peer.stdin.close()  # type: ignore[union-attr]
+        peer.wait(timeout=30)
+    worst = max(abs(values[name] - told["values"][name]) for name in SIX)
+    if worst > 1e-5:
+        raise SystemExit(f"values differ from the peer's by {worst:.3g}: {values} and {told['values']}")
+    medians = {name: round(statistics.median(each), 3) for name, each in found.items()}
+    ratios = [b / a for a, b in zip(found["six"], theirs)]
     return {
-        "unit": "CPU milliseconds, one thread, median",
-        "episodes": M,
-        "steps": T,
-        "product": found,
-        "peer_ms": PEER_MS,
-        "ratio": round(PEER_MS / found["six"], 1),
-        "goal": 10.0,
-    }
+        "unit": "CPU milliseconds, one thread, median", "episodes": M, "steps": T, "actions": K, "product": medians,
+        "peer": "scope-rl 0.2.1", "peer_ms": round(statistics.median(theirs), 3), "worst_difference": worst,
+        "ratio": round(statistics.median(ratios), 1), "goal": 10.0,
+    }  # fmt: skip
 
 
-def evidence():
-    """Random ratios near 1, rewards and model values."""
-    from understudy.core.evidence import Evidence
-    from understudy.core.steps import Steps
+def peer_process(data: Path) -> Any:
+    """The peer, waiting."""
+    from peers_scope_rl import __file__ as script
+    from peers_scope_rl import peer_python
 
+    command = [str(peer_python()), "-W", "ignore", str(script), str(data)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def ask(peer: Any) -> dict[str, Any]:
+    """Its next six values."""
+    peer.stdin.write("six\n")
+    peer.stdin.flush()
+    line = peer.stdout.readline()
+    if not line:
+        raise SystemExit(f"the peer ended with code {peer.wait()}")
+    return json.loads(line)
+
+
+def arrays() -> dict[str, np.ndarray]:
+    """A log of K actions, a policy near the one that made it, and a model, row by row."""
     rng = np.random.default_rng(0)
     n = M * T
+    behavior, target = (softmax(0.2 * rng.normal(size=(n, K))) for _ in range(2))
+    target = 0.9 * behavior + 0.1 * target
+    action = (behavior.cumsum(1) < rng.random((n, 1))).sum(1).clip(max=K - 1).astype(np.int32)
+    return {
+        "action": action, "reward": rng.normal(size=n), "pscore": behavior[np.arange(n), action],
+        "evaluation_policy_action_dist": target, "state_action_value_prediction": rng.normal(size=(n, K)),
+    }  # fmt: skip
+
+
+def softmax(score: np.ndarray) -> np.ndarray:
+    e = np.exp(score)
+    return e / e.sum(1, keepdims=True)
+
+
+def logged() -> Any:
+    """The same log as ours."""
+    from understudy.core.steps import Steps
+
+    a, n = arrays(), M * T
     last = np.tile(np.arange(T) == T - 1, M)
-    steps = Steps(
+    return Steps(
         starts=np.arange(M + 1) * T, unit=np.arange(M, dtype=np.uint64), time=np.arange(n),
-        context=np.zeros((n, 1), np.float32), action=np.zeros(n, np.int32), reward=rng.normal(size=n),
-        terminated=last, truncated=np.zeros(n, bool), propensity=np.full(n, 0.5),
+        context=np.zeros((n, 1), np.float32), action=a["action"], reward=a["reward"], terminated=last,
+        truncated=np.zeros(n, bool), propensity=a["pscore"],
     )  # fmt: skip
-    ratio = np.exp(0.05 * rng.normal(size=n))
-    return Evidence(steps, 0.95, ratio, rng.normal(size=n), rng.normal(size=n), horizon=T)
 
 
 def coverage(m: int, logs: int) -> dict:
