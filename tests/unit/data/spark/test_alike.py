@@ -139,6 +139,30 @@ def test_actions_of_several_numbers_and_validation():
         timeline(source, problem=box, validate=["SELECT count(*) = 1 AS ok FROM {output}"], engine="spark")
 
 
+def test_numbers_as_categories_masks_and_units():
+    """Categories and flags in columns of numbers, NaN among them; masks that bar everything; one unit per episode."""
+    n, nan = 24, float("nan")
+    source = pa.table({
+        "episode": np.arange(n) // 4, "sequence": np.arange(n) % 4, "unit_id": [f"u{i // 8}" for i in range(n)],
+        "level": [1.0, 2.0, 0.5, nan] * 6, "rank": [7, 8, 9, 7] * 6, "on": [1.0, 0.0, nan, 1.0] * 6,
+        "action": ["a", "b", "a", None] * 6, "reward": [0.0, 1.0, 0.5, 0.0] * 6,
+        "mask": [[1, 1], [0, 1], [1, 0], [0, 0], [1, 0], [1, 1], [1, 1], [0, 1]] * 3,
+    })  # fmt: skip
+    levels = Problem(
+        features=(Feature(name="level", kind="category", values=("1", "2.0", "0.5"), optional=True),
+                  Feature(name="rank", kind="category", values=("7", "08"), open=True),
+                  Feature(name="on", kind="boolean", optional=True)),
+        actions=ActionSpace(names=("a", "b")), discount=0.9, horizon=None, unit="unit",
+    )  # fmt: skip
+    ours, theirs = both(timeline, source, problem=levels)
+    assert compare(ours.folder / "steps.parquet", theirs.folder / "steps.parquet") == 18
+    assert (ours.counts["terminated"], ours.counts["truncated"]) == (3, 3)
+    torn = source.set_column(2, "unit_id", pa.array([f"u{i // 6}" for i in range(n)]))
+    for engine in ("duckdb", "spark"):
+        with pytest.raises(DataError, match="another unit; first: episode '1', sequence 1"):
+            timeline(torn, problem=levels, engine=engine)
+
+
 def test_what_is_printed_is_what_runs():
     """--print-sql spark against timeline.sql of a run."""
     plain = Problem(features=(Feature(name="7"),), actions=PROBLEM.actions, outcomes=(OutcomeSpec(name="gain"),),
