@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from understudy.envs.retail.catalogue import Catalogue
+from understudy.envs.retail.draws import gumbels, spread_normals
 from understudy.envs.retail.law import Law
 from understudy.envs.retail.market import Market
 from understudy.envs.retail.streams import Purpose, stream
@@ -30,16 +31,15 @@ def next_shelf(
 ) -> Shelf:
     """The shelf of ``step``, after the discount state ``on`` bool[I] of the step before.
 
-    h ~ Bernoulli(p01 or p11), d ~ Beta, D = h d. X_ui = M + S E with M, E normal and S half-normal; tied: S = |M|, and
-    M + |M| E has the law of M (1 + E), since E is symmetric.
+    h ~ Bernoulli(p01 or p11), d ~ Beta, D = h d. X_ui ~ N(M, S²) with M normal and S half-normal; tied: S = |M|.
     """
     rng = stream(key, Purpose.PRICES, step)
     on = rng.random(catalogue.n) < np.where(on, market.stays, market.starts)
     discount = on * rng.beta(*law.depth, catalogue.n)
     price = np.maximum((1 - discount) * catalogue.price, law.lowest_price)
-    x = _spread(stream(key, Purpose.FEATURES, step), (catalogue.n, market.customers), tied)
+    x = spread_normals(stream(key, Purpose.FEATURES, step), (catalogue.n, market.customers), tied=tied)
     if law.marketing == "random":
-        push = _spread(stream(key, Purpose.MARKETING, step), (market.customers,), tied).astype(np.float64)
+        push = spread_normals(stream(key, Purpose.MARKETING, step), (market.customers,), tied=tied).astype(np.float64)
     else:
         push = np.full(market.customers, discount.sum())
     return Shelf(on, price, x, x.mean(0, dtype=np.float32).astype(np.float64), push)
@@ -54,23 +54,5 @@ def marketing(law: Law, catalogue: Catalogue, shelf: Shelf, goodwill: np.ndarray
 
 
 def noise(law: Law, market: Market, catalogue: Catalogue, key: Key, step: int) -> np.ndarray:
-    """ε ~ Gumbel(0, law.noise): f32[I, U], −scale·log E with E exponential.
-
-    An exponential of 32 bits can be exactly 0; cut at 1e-7, which one in 10⁷ falls short of.
-    """
-    e = stream(key, Purpose.NOISE, step).standard_exponential((catalogue.n, market.customers), np.float32)
-    np.maximum(e, np.float32(1e-7), out=e)
-    np.log(e, out=e)
-    e *= np.float32(-law.noise)
-    return e
-
-
-def _spread(rng: np.random.Generator, shape: tuple[int, ...], tied: bool) -> np.ndarray:
-    mean, e = (rng.standard_normal(shape, np.float32) for _ in range(2))
-    if tied:
-        e += 1
-        mean *= e
-    else:
-        e *= rng.standard_normal(shape, np.float32)
-        mean += e
-    return mean
+    """ε ~ Gumbel(0, law.noise): f32[I, U]."""
+    return gumbels(stream(key, Purpose.NOISE, step), (catalogue.n, market.customers), law.noise)

@@ -13,6 +13,7 @@ from understudy.envs.retail import step
 from understudy.envs.retail.baskets import Lines, buy, draw_luck, poisson
 from understudy.envs.retail.catalogue import Catalogue, draw_catalogue
 from understudy.envs.retail.coupons import make_coupons, read_levels
+from understudy.envs.retail.draws import CHUNK, gumbels, spread_normals
 from understudy.envs.retail.law import LAWS, SIZES
 from understudy.envs.retail.market import draw_market
 from understudy.envs.retail.metrics import halves, metrics, paired_difference, paired_ratio, per_step, share_per_step
@@ -280,3 +281,23 @@ def test_a_log_of_another_world_has_no_metrics() -> None:
     log = bandit_steps(np.zeros((2, 0)), np.zeros(2), np.zeros(2), outcomes=np.zeros((2, 1)))
     with pytest.raises(DataError, match="no log of the retail world"):
         metrics(log, problem, 30)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_drawn_in_bulk_is_drawn_by_definition(tied: bool) -> None:
+    """100,000 X against M + |S'|E by scipy's two samples, and chunks leave no seam: neighbors are uncorrelated."""
+    n = 100_000
+    found = spread_normals(stream((1, 1), Purpose.FEATURES), (n,), tied=tied).astype(np.float64)
+    rng = np.random.default_rng(0)
+    mean, e = rng.standard_normal((2, n))
+    wanted = mean + np.abs(mean if tied else rng.standard_normal(n)) * e
+    assert stats.ks_2samp(found, wanted).pvalue > P_LEAST
+    for values in (found, found**2):
+        assert abs(np.corrcoef(values[:-1], values[1:])[0, 1]) < 5 / np.sqrt(n)
+    assert len(np.unique(found)) > 0.99 * n
+
+
+def test_a_prefix_of_bulk_draws_is_the_same() -> None:
+    """What is drawn later changes nothing of what was drawn before, but for the last number of an odd count."""
+    few, many = (gumbels(stream((1, 1), Purpose.NOISE), (n,), 0.1) for n in (40_000, 70_000))
+    assert (few[: 2 * CHUNK] == many[: 2 * CHUNK]).all() and np.isfinite(many).all()
