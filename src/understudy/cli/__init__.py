@@ -8,6 +8,8 @@ import sys
 from understudy.cli import (  # noqa: F401 - each module adds its verbs to the app
     chain,
     client,
+    compare,
+    clusters,
     events,
     look,
     loop,
@@ -60,6 +62,8 @@ VERBS = [
     "run",
     "logs",
     "cancel",
+    "compare",
+    "cluster",
 ]
 app.registered_commands.sort(key=lambda command: VERBS.index(getattr(command.callback, "__name__", "")))
 for _command in app.registered_commands:

@@ -12,6 +12,7 @@ from understudy.core.errors import ConfigError
 
 WRITES = ("to", "gif", "quarantine", "problem_to", "tensorboard")  # every other option of a verb is only read
 HERE = ("home", "log")  # databases: they have to lie on this machine
+SHARES = ("sweep", "run")  # verbs whose --to many write to, as they go
 _running: list[Any] = []  # the errand of the verb that runs now
 
 
@@ -27,7 +28,7 @@ def placed(verb: Callable[..., Any]) -> Callable[..., Any]:
         errand = Errand(Path(given.get("home") or HOME) / "fetched")
         _running.append(errand)
         try:
-            verb(**{name: _near(errand, name, value) for name, value in given.items()})
+            verb(**{name: _near(errand, verb.__name__, name, value) for name, value in given.items()})
             errand.finish()
         finally:
             _running.remove(errand)
@@ -46,6 +47,15 @@ def delivered(text: str) -> str:
     return spoken(text)
 
 
+def called(text: str) -> str:
+    """A line of progress, in which local copies are called by their places."""
+    if not _running:
+        return text
+    from understudy.data.places import spoken
+
+    return spoken(text)
+
+
 def _far(value: Any) -> bool:
     from understudy.data.store import remote
 
@@ -54,9 +64,9 @@ def _far(value: Any) -> bool:
     return isinstance(value, str | Path) and ":/" in str(value) and bool(remote(value))
 
 
-def _near(errand: Any, name: str, value: Any) -> Any:
+def _near(errand: Any, verb: str, name: str, value: Any) -> Any:
     if isinstance(value, list):
-        return [_near(errand, name, item) for item in value]
+        return [_near(errand, verb, name, item) for item in value]
     if not _far(value):
         return value
     if name in HERE:
@@ -66,4 +76,6 @@ def _near(errand: Any, name: str, value: Any) -> Any:
             "Give a local folder; artifacts themselves may lie in the bucket.",
             field=name,
         )
+    if name == "to" and verb in SHARES:
+        return type(value)(errand.share(value))
     return type(value)(errand.write(value) if name in WRITES else errand.read(value))

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from understudy.cli.app import DryRun, Json, Settings, app
+from understudy.cli.errand import called
 from understudy.cli.output import Said, say
 from understudy.core.errors import ConfigError
 
@@ -134,7 +135,7 @@ def cancel(study: Study, *, json: Json = False) -> None:
 
 
 def _told(line: str) -> None:
-    typer.echo(line, err=True)
+    typer.echo(called(line), err=True)
 
 
 def _values(settings: list[str] | None) -> dict[str, Any]:

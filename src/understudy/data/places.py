@@ -12,6 +12,7 @@ import io
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,8 @@ from understudy.core.protocols import Store
 from understudy.data.artifact import MANIFEST, begin, decode_manifest, verify_artifact
 from understudy.data.store import Absent, check_key, open_store, remote
 
+FETCHED = Path(".understudy/fetched")  # where nobody says another home
+SHARED = "study.json"  # a place with this file is no artifact: many write to it (``data.mirror``)
 _CHUNK = 1 << 20
 _SPOKEN: dict[str, str] = {}  # local folder → the place it stands for, in whatever is printed or recorded
 
@@ -33,10 +36,20 @@ def spoken(text: str) -> str:
     return text
 
 
+def stand_for(local: Path, url: str) -> None:
+    """From now on a local path is called by its place."""
+    _SPOKEN[str(local)] = url
+
+
 def standing(place: str | Path) -> Manifest | None:
     """The manifest of the artifact at a place; None if none is there, or none is finished."""
     body = _manifest(open_store(place))
     return None if body is None else decode_manifest(body, f"{place}/{MANIFEST}")
+
+
+def here(place: str | Path) -> Path:
+    """A folder as it stands, or the local copy of an artifact that lies elsewhere."""
+    return fetch(place, FETCHED) if remote(place) else Path(place)
 
 
 def fetch(place: str | Path, cache: Path) -> Path:
@@ -45,8 +58,23 @@ def fetch(place: str | Path, cache: Path) -> Path:
     Raises: StoreError if there is no finished artifact, or it is damaged.
     """
     url = remote(place)
-    store, name = open_store(url), url.rpartition("/")[2]
-    body = _manifest(store)
+    body, manifest = _finished(url)
+    folder = cache.absolute() / manifest.id / url.rpartition("/")[2]
+    stand_for(folder, url)
+    if not _intact(folder):
+        _bring(open_store(url), manifest, body, folder)
+    return folder
+
+
+def fetch_into(place: str | Path, folder: Path) -> None:
+    """An artifact's files, checked against its manifest, as ``folder``, which another process may make meanwhile."""
+    url = remote(place)
+    body, manifest = _finished(url)
+    _bring(open_store(url), manifest, body, folder)
+
+
+def _finished(url: str) -> tuple[bytes, Manifest]:
+    body = _manifest(open_store(url))
     if body is None:
         raise StoreError(
             f"{url} is not an artifact: it has no {MANIFEST}",
@@ -54,12 +82,7 @@ def fetch(place: str | Path, cache: Path) -> Path:
             "Check the place, or make the artifact again.",
             field=url,
         )
-    manifest = decode_manifest(body, f"{url}/{MANIFEST}")
-    folder = cache.absolute() / manifest.id / name
-    _SPOKEN[str(folder)] = url
-    if not _intact(folder):
-        _bring(store, manifest, body, folder)
-    return folder
+    return body, decode_manifest(body, f"{url}/{MANIFEST}")
 
 
 def cached(cache: Path, id: str) -> Path | None:
@@ -125,7 +148,14 @@ class Errand:
         url, at = re.fullmatch(r"(.+?)(@\d+|@all)?", remote(place)).groups()  # pyright: ignore[reportOptionalMemberAccess]
         if standing(url) is not None:
             return f"{fetch(url, self.cache)}{at or ''}"
+        if _held_there(url, SHARED):
+            return str(_mirrored(url, self.cache))
         return str(self._object(remote(place), self._room(url)))
+
+    def share(self, place: str | Path) -> str:
+        """The folder that stands for a place where many write. Raises: StoreError if nothing could be written there."""
+        getattr(open_store(remote(place)), "check", lambda: None)()
+        return str(_mirrored(place, self.cache))
 
     def write(self, place: str | Path) -> str:
         """Where to write what shall be brought to a place. Raises: StoreError if nothing could be written there."""
@@ -161,7 +191,7 @@ class Errand:
         self._scratch = self._scratch or begin(self.cache.absolute() / "errand")
         room = self._scratch / str(len(list(self._scratch.iterdir())))
         room.mkdir()
-        _SPOKEN[str(room)] = url.rpartition("/")[0]
+        stand_for(room, url.rpartition("/")[0])
         return room
 
     def _object(self, url: str, room: Path, *, may_be_absent: bool = False) -> Path:
@@ -186,7 +216,7 @@ class Errand:
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             os.rename(path, kept)
-            _SPOKEN[str(kept)] = url
+            stand_for(kept, url)
 
 
 def _key(name: str, digest: str) -> str:
@@ -196,6 +226,20 @@ def _key(name: str, digest: str) -> str:
 def _held(path: Path) -> Manifest | None:
     file = path / MANIFEST
     return decode_manifest(file.read_bytes(), str(file)) if file.exists() else None
+
+
+def _mirrored(place: str | Path, cache: Path) -> Path:
+    from understudy.data.mirror import mirrored  # which builds upon this module
+
+    return mirrored(place, cache)
+
+
+def _held_there(url: str, key: str) -> bool:
+    try:
+        open_store(url).open(key).close()
+    except Absent:
+        return False
+    return True
 
 
 def _manifest(store: Store) -> bytes | None:
@@ -234,8 +278,10 @@ def _bring(store: Store, manifest: Manifest, body: bytes, folder: Path) -> None:
                         field=name,
                     )
         (partial / MANIFEST).write_bytes(body)
-        if not (folder / MANIFEST).exists():  # another process may have been faster
+        with suppress(OSError):  # another process may have been faster
             os.rename(partial, folder)
+        if not (folder / MANIFEST).exists():
+            raise StoreError(f"{folder} is in use and holds no artifact", hint="Delete it: it is only a copy.")
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

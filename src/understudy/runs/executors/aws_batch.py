@@ -118,13 +118,13 @@ class AwsBatch:
     def poll(self, name: str) -> tuple[JobState, ...]:
         """As Batch tells; what it does not know is about to be submitted, or gone."""
         array, states = self._array(name), dict[int, JobState]()
-        gone: JobState = "gone"
         if array.taken:
             states = dict(enumerate(array.states(lambda k, begun: "waiting" if array.young else "gone")))
         with _told(f"{name} cannot be asked for"):
             for first, last, total, each in self._spans(name):
                 told = dict(enumerate(self._states(each, last - first + 1), first))
-                states = dict.fromkeys(range(total), gone) | states | told
+                absent: dict[int, JobState] = dict.fromkeys(range(total), "gone")
+                states = absent | states | told
         return tuple(states.values())
 
     def cancel(self, name: str) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from understudy.core import yaml
-from understudy.core.errors import ConfigError
+from understudy.core.errors import ConfigError, StoreError
 from understudy.core.jobs import Executor
+from understudy.core.registry import unknown
+from understudy.data.mirror import mirror_of
 from understudy.runs.settings import build
 
 JOBS = "jobs"
@@ -23,6 +27,8 @@ def make_executor(name: str, study: Path, cluster: Path | None) -> Executor:
     """
     folder = study / JOBS
     kept = folder / f"{name}.yaml"
+    if (away := mirror_of(study)) and not cluster and not kept.exists():
+        away.renew(f"{JOBS}/{name}.yaml")
     settings = read_cluster(cluster or kept, name) if cluster or kept.exists() else {}
     return build("executors", name, {**settings, "folder": folder.resolve()})
 
@@ -33,6 +39,25 @@ def remember(name: str, study: Path, cluster: Path | None) -> None:
         (study / JOBS).mkdir(exist_ok=True)
         body = msgspec.yaml.encode(read_cluster(cluster, name), order="deterministic")
         (study / JOBS / f"{name}.yaml").write_bytes(body)
+        if away := mirror_of(study):
+            with suppress(StoreError):  # what others know first stays; this machine goes by its own
+                away.store.put(f"{JOBS}/{name}.yaml", io.BytesIO(body))
+
+
+def set_up(action: str, file: Path, *, dry_run: bool = False) -> list[str]:
+    """What the executor of a cluster file makes where its jobs run; a line for each thing.
+
+    Raises: ConfigError if that executor needs nothing made, or the file does not say whose it is.
+    """
+    if action != "setup":
+        raise unknown("action", action, ("setup",))
+    kind = str(read_cluster(file).get("kind", "")).replace("-", "_")
+    if not kind:
+        raise ConfigError(f"{file} does not say whose it is", hint="kind: slurm, or kind: aws-batch", field="kind")
+    made = make_executor(kind, Path(), file)
+    if not hasattr(made, "setup"):
+        raise ConfigError(f"{kind} needs nothing to be set up", field="kind")
+    return made.setup(dry_run=dry_run)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def read_cluster(path: Path, name: str = "") -> Mapping[str, Any]:

@@ -11,10 +11,11 @@ from typing import Any
 
 from understudy.core.errors import ConfigError
 from understudy.core.jobs import ALIVE, Executor
+from understudy.data.store import remote
 from understudy.runs.executors.build import make_executor, remember
 from understudy.runs.sweep.experiment import Plan, overridden, plan, read_experiment
 from understudy.runs.sweep.radix import indices
-from understudy.runs.sweep.study import SAY, Study, begin, dropped, open_study, send, states, under_way, work
+from understudy.runs.sweep.study import SAY, Study, begin, dropped, open_study, renew, send, states, under_way, work
 from understudy.runs.sweep.table import gather
 
 LOOK = 0.1  # seconds between looks at jobs that run here; twenty times as long at a scheduler, which others ask too
@@ -76,6 +77,7 @@ def sweep(file: Path, to: Path, asked: Asked, told: SAY = lambda line: None) -> 
         return _would(made, to, chosen)
     at = asked.at.replace("-", "_")
     executor = make_executor(at, to, asked.cluster)
+    _within_reach(made, at)
     study = begin(experiment, to, asked.runs)
     remember(at, to, asked.cluster)
     lost = finish(study, at, executor, chosen, wait=asked.wait, told=told)
@@ -114,6 +116,16 @@ def run_here(path: Path, overrides: Mapping[str, Any], to: Path | None, index: s
     if not path.is_dir():
         gather(study)
     return Outcome(Counter(sorted(study.outcome(run) for run in study.plan.runs(chosen))))
+
+
+def _within_reach(made: Plan, at: str) -> None:
+    """Raises: ConfigError for a dataset on this machine that runs in containers could not read."""
+    for run in made.runs() if at == "aws_batch" else ():
+        if run.config.on and not remote(run.config.on):
+            raise ConfigError(
+                f"on: {run.config.on} is on this machine, and the runs are not",
+                "Each container has its own disk.", "Put the dataset into a bucket: s3://BUCKET/DATA.", field="on",
+            )  # fmt: skip
 
 
 def standing(study: Study, executors: Mapping[str, Any]) -> Outcome:
@@ -159,7 +171,7 @@ def _watch(study: Study, at: str, executor: Any, told: SAY) -> None:
         if not busy:
             gather(study)
             return
-        time.sleep(LOOK * (20 if at in FAR else 1))
+        time.sleep(LOOK * (20 if at in FAR or study.away else 1))
 
 
 def _chosen(made: Plan, asked: Asked) -> list[int] | None:
@@ -173,6 +185,7 @@ def _chosen(made: Plan, asked: Asked) -> list[int] | None:
 
 def _would(made: Plan, to: Path, chosen: list[int] | None) -> Outcome:
     """What a sweep would do: its runs, what is done of them, and what the rest will cost."""
+    renew(to)
     known = open_study(to) if (to / "study.json").exists() else None
     done = known.done() if known else set()
     lines = []

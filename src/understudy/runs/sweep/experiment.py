@@ -18,6 +18,7 @@ from understudy.core.jobs import Resources
 from understudy.core.protocols import GradientLearner, by_epochs
 from understudy.core.registry import unknown
 from understudy.data.artifact import read_manifest
+from understudy.data.places import here
 from understudy.runs.example import Log
 from understudy.runs.online import Growth
 from understudy.runs.settings import learner, read_yaml
@@ -239,7 +240,7 @@ def checked(base: Mapping[str, Any], setting: Mapping[str, Any]) -> Config:
         config,
         settings=msgspec.to_builtins(asdict(made)),
         growth=None if config.growth is None else asdict(growth(config)),
-        data=read_manifest(config.on).id if config.on else "",
+        data=read_manifest(here(config.on)).id if config.on else "",
     )
 
 

@@ -20,6 +20,7 @@ from understudy.core.manifest import Manifest, Parent
 from understudy.core.problem import Problem
 from understudy.data.artifact import read_manifest
 from understudy.data.dataset import decision_hashes
+from understudy.data.places import here
 from understudy.envs.rollout import played, rollout
 from understudy.models.policies import floored
 from understudy.models.policy_file import save_policy
@@ -81,7 +82,7 @@ def manifest_of(run: Run) -> Manifest:
     """What would be made: a policy artifact whose recipe is the run's config and seed."""
     config, parents = run.config, ()
     if config.on:
-        parent = read_manifest(config.on)
+        parent = read_manifest(here(config.on))
         parents, problem = (Parent(id=parent.id, kind=parent.kind),), parent.problem_hash
     else:
         problem = make_env(config.env, config.env_settings).problem.hash
@@ -120,7 +121,7 @@ def as_experiment(run: Run) -> bytes:
 
 
 def _from_dataset(run: Run, notes: Notes) -> tuple[Any, Problem, np.ndarray]:
-    data = open_slice(run.config.on, run.config.slice)
+    data = open_slice(here(run.config.on), run.config.slice)
     return _fitted(run, data, notes), data.problem, decision_hashes(data)
 
 
@@ -168,7 +169,7 @@ def _judge(run: Run, policy: Any, notes: Notes) -> None:
             notes.returns, notes.lengths = returns, lengths
             notes.note(notes.step, {RETURN: returns.mean(), f"{RETURN}_std_error": error})
         if config.evaluate.by:
-            data = open_slice(config.on, config.evaluate.slice)
+            data = open_slice(here(config.on), config.evaluate.slice)
             for e in evaluate(data, {"policy": policy}, config.evaluate.by, seed=run.seed):
                 low, high = (np.nan if bound is None else bound for bound in (e.low, e.high))
                 notes.note(notes.step, {e.estimator: e.value, f"{e.estimator}_low": low, f"{e.estimator}_high": high})

@@ -9,6 +9,9 @@
     jobs/             scripts and logs of executors
     tables/           results.parquet and its companions (``table``)
 
+In a bucket the same files lie by the same names; the folder here is then a mirror of that place, and what is there
+decides (``data.mirror``).
+
 A run is written by whoever finishes it first; a worker that comes back from the dead finds its place taken and leaves
 it. A submission is written down before anything is submitted, and its number can be taken only once.
 """
@@ -33,6 +36,7 @@ from understudy import __version__
 from understudy.core.errors import StoreError, UnderstudyError
 from understudy.core.jobs import ALIVE, Executor, Job, JobState
 from understudy.data.artifact import write_artifact
+from understudy.data.mirror import Mirror, mirror_of
 from understudy.data.store import LocalStore
 from understudy.runs.sweep.experiment import Experiment, Plan, Run, plan, read_experiment
 from understudy.runs.sweep.perform import manifest_of, perform
@@ -70,34 +74,42 @@ class Study:
         """The small files: put once, never changed."""
         return LocalStore(self.folder)
 
+    @cached_property
+    def away(self) -> Mirror | None:
+        """The place that the folder stands for, if the study lies elsewhere."""
+        return mirror_of(self.folder)
+
     def path(self, run: Run) -> Path:
         """Where a run's folder is, or will be."""
         return self.folder / "runs" / run.id
 
     def done(self) -> set[str]:
         """Ids of the runs that are finished."""
+        if self.away:
+            return {key.removeprefix("runs/") for key in self.away.keys("runs/")}
         return {path.parent.name for path in (self.folder / "runs").glob("*/manifest.json")}
 
     def failures(self) -> dict[str, Failure]:
         """Runs that cannot be done, by id."""
-        paths = sorted((self.folder / "failures").glob("*.json"))
+        paths = self._small("failures")
         return {path.stem: msgspec.json.decode(path.read_bytes(), type=Failure) for path in paths}
 
     def times(self) -> dict[str, dict[str, Any]]:
         """Seconds, machine and moments of finished runs, by id."""
-        paths = sorted((self.folder / "times").glob("*.json"))
+        paths = self._small("times")
         return {path.stem: msgspec.json.decode(path.read_bytes()) for path in paths}
 
     def submissions(self) -> list[Submission]:
         """All that was ever sent away, oldest first."""
-        paths = sorted((self.folder / "submissions").glob("*.json"))
+        paths = self._small("submissions")
         return [msgspec.json.decode(path.read_bytes(), type=Submission) for path in paths]
 
     def outcome(self, run: Run) -> str:
         """done, failed or missing: of one run, without a look at the others."""
-        if (self.path(run) / "manifest.json").exists():
+        has = self.away.has if self.away else lambda key: (self.folder / key).exists()
+        if has(f"runs/{run.id}/manifest.json"):
             return "done"
-        return "failed" if (self.folder / "failures" / f"{run.id}.json").exists() else "missing"
+        return "failed" if has(f"failures/{run.id}.json") else "missing"
 
     def missing(self, indices: Sequence[int] | None = None) -> list[Run]:
         """Runs that are neither finished nor known to fail."""
@@ -106,13 +118,22 @@ class Study:
 
     def put(self, key: str, value: Any) -> bool:
         """Write a small file, bytes or JSON, unless it is there. Returns whether it was written."""
+        body = value if isinstance(value, bytes) else msgspec.json.encode(value)
+        if self.away:
+            return self.away.put(key, body)
         try:
-            self.store.put(key, io.BytesIO(value if isinstance(value, bytes) else msgspec.json.encode(value)))
+            self.store.put(key, io.BytesIO(body))
         except StoreError:
             if not (self.folder / key).exists():
                 raise
             return False
         return True
+
+    def _small(self, kind: str) -> list[Path]:
+        """The small files of a kind, in order of their names."""
+        if self.away:
+            return [self.folder / key for key in self.away.keys(f"{kind}/")]
+        return sorted((self.folder / kind).glob("*.json"))
 
 
 def begin(experiment: Experiment, to: str | Path, runs: int | None = None) -> Study:
@@ -123,6 +144,7 @@ def begin(experiment: Experiment, to: str | Path, runs: int | None = None) -> St
     made, folder = plan(experiment, runs), Path(to)
     whole = msgspec.structs.replace(experiment, seeds=list(made.seeds))
     study = Study(folder, made)
+    renew(folder)
     if (folder / STUDY).exists():
         known = open_study(folder)
         if known.plan.id != made.id:
@@ -131,7 +153,7 @@ def begin(experiment: Experiment, to: str | Path, runs: int | None = None) -> St
                 "Its results would be mixed with those of this one.", "Choose another folder.", field=str(folder),
             )  # fmt: skip
         return known
-    if folder.exists() and any(folder.iterdir()):
+    if study.away is None and folder.exists() and any(folder.iterdir()):
         raise StoreError(f"{folder} is not empty, and holds no study", hint="Choose another folder.", field=str(folder))
     study.put(EXPERIMENT, msgspec.yaml.encode(whole))
     study.put(STUDY, {"id": made.id, "settings": made.grid.total, "seeds": made.seeds, "code_version": __version__})
@@ -141,6 +163,7 @@ def begin(experiment: Experiment, to: str | Path, runs: int | None = None) -> St
 def open_study(folder: str | Path) -> Study:
     """A study that was begun. Raises: StoreError if the folder holds none, or its files do not belong together."""
     folder = Path(folder)
+    renew(folder)
     try:
         known = msgspec.json.decode((folder / STUDY).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -156,6 +179,12 @@ def open_study(folder: str | Path) -> Study:
             field=str(folder),
         )
     return Study(folder, made)
+
+
+def renew(folder: Path) -> None:
+    """Of a mirror: the study as it is there now."""
+    if away := mirror_of(folder):
+        away.renew(EXPERIMENT, STUDY)
 
 
 def work(study: Study, indices: Sequence[int], say: SAY = lambda line: None) -> int:
@@ -191,6 +220,8 @@ def _do(study: Study, run: Run) -> None:
         study.put(f"times/{run.id}.json", where | {"seconds": notes.seconds})
 
     write_artifact(study.path(run), manifest_of(run), fill)
+    if study.away:
+        study.away.deliver(f"runs/{run.id}")
 
 
 def send(study: Study, executor: Executor, name: str, indices: Sequence[int] | None = None) -> Submission | None:
@@ -242,7 +273,8 @@ def dropped(study: Study, executor: Executor, name: str) -> set[int]:
 def job(study: Study, indices: Sequence[int]) -> Job:
     """The command line that does these runs."""
     text = ",".join(map(str, indices))
-    return Job(("understudy", "run", str(study.folder.resolve()), "--index", text), study.plan.experiment.resources)
+    place = study.away.url if study.away else str(study.folder.resolve())
+    return Job(("understudy", "run", place, "--index", text), study.plan.experiment.resources)
 
 
 def states(study: Study, executors: Mapping[str, Executor]) -> dict[int, str]:

@@ -53,6 +53,9 @@ def gather(study: Study) -> Path:
         _write(pa.concat_tables(parts) if parts else _empty(name), folder / name)
     _write(_table(runs, _RUNS), folder / RUNS)
     _write(_table(seconds, _TIMES), folder / TIMES)
+    if study.away and all(row[4] != "missing" for row in runs):  # there nothing changes, so only when all is in
+        for name in (RESULTS, EPISODES, RUNS, TIMES):
+            study.put(f"{TABLES}/{name}", (folder / name).read_bytes())
     return folder
 
 
