@@ -1,4 +1,4 @@
-"""Tables from benchmark results: what stands between ``<!-- table: NAME -->`` marks of README.md and docs/loop.md.
+"""Tables from benchmark results: what stands between ``<!-- table: NAME -->`` marks of the pages below.
 
     python docs/build.py [--check]
 
@@ -124,10 +124,110 @@ def guardrail() -> list[str]:
     return rows
 
 
+def learners() -> list[str]:
+    """What every gradient learner earns, seed by seed."""
+    rows = [
+        "| log or world, learner | bar | seeds | reached | mean | least | CPU-s | settings besides the defaults |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in sorted((load("learners") or {}).items()):
+        env, learner = name.split("/")
+        returns, seeds, cpu = row["returns"], row["seeds"], sorted(row["cpu_seconds"])
+        settings = " ".join(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+                            for key, value in row["settings"].items())  # fmt: skip
+        world = f"{env}, {learner}" if env != "online" else f"in {row['env']}, {learner}"
+        rows.append(
+            f"| {world} | {row['bar']:g} | {seeds[0]}–{seeds[-1]} | {row['reached']} of {len(returns)}"
+            f"{'' if row['kept'] else ' (**missed**)'} | {sum(returns) / len(returns):.1f} | {min(returns):.1f} | "
+            f"{cpu[len(cpu) // 2]:.1f} | {f'`{settings}`' if settings else ''} |"
+        )
+    return rows
+
+
+def learner_speed() -> list[str]:
+    """Gradient steps and whole processes beside d3rlpy."""
+    found = load("learner-speed") or {}
+    names = {"dqn": "double DQN", "bcq": "discrete BCQ", "cql": "discrete CQL", "iql": "IQL", "td3_bc": "TD3+BC",
+             "sac": "SAC", "bcq_small": "discrete BCQ"}  # fmt: skip
+    rows = [
+        "| learner | nets | ours, steps/CPU-s | the peer's | ratio (over rounds) | bar |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in found.get("steps", {}).items():
+        ours, peer = (row["steps_per_cpu_s"][side] for side in ("ours", "peer"))
+        low, high = row["ratios"]
+        rows.append(
+            f"| {names[name]}, {row['env']} | {'×'.join(map(str, row['hidden']))} | {ours:,.0f} | {peer:,.0f} | "
+            f"{row['ratio']:.1f}× ({low:.1f}–{high:.1f}) | ≥ {row['goal']:g}× |"
+        )
+    if whole := found.get("whole"):
+        cpu = whole["cpu_s"]
+        peers = ", ".join(f"{value:.1f} s ({who})" for who, value in cpu.items() if who != "ours")
+        rows.append(
+            f"| whole process, import to ≥ 195 on CartPole | | {cpu['ours']:.1f} s "
+            f"({whole['cold_cpu_s']:.1f} s without a compilation cache) | "
+            f"{peers} | {whole['ratio']:.2f} of the peer's | ≤ {whole['goal']:g} |"
+        )
+    return rows
+
+
+def selection() -> list[str]:
+    """The rule's choice among epochs beside the truth."""
+    rows = [
+        "| log, learner | rule | seeds | regret@1, mean (worst) | within 5 % | rank correlation | earned (least) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, row in (load("selection") or {"rows": {}})["rows"].items():
+        rho = "—" if row["rank_correlation"] is None else f"{row['rank_correlation']:.2f}"
+        rows.append(
+            f"| {name.replace('/', ', ')} | {'; '.join(row['rules'])} | {row['seeds'][0]}–{row['seeds'][-1]} | "
+            f"{row['regret']:.1%} ({row['worst_regret']:.1%}) | {row['within']} of {len(row['seeds'])} | {rho} | "
+            f"{row['earned']:.1f} ({row['least']:.1f}) |"
+        )
+    return rows
+
+
+def batch() -> list[str]:
+    """Logs of episodes at size: estimators, timeline, features, rows from disk, scoring."""
+    rows = ["| what | measured | bar |", "|---|---|---|"]
+    if found := load("sequential"):
+        speed = found["speed"]
+        rows.append(
+            f"| six trajectory estimators, {speed['episodes']:,} episodes of {speed['steps']} steps, beside "
+            f"{speed['peer']} | {speed['product']['six']:.1f} ms, {speed['ratio']:.0f}× less CPU, values equal to "
+            f"{speed['worst_difference']:.0e} | ≥ {speed['goal']:g}× |"
+        )
+    if found := load("timeline"):
+        rows.append(
+            f"| timeline of {found['rows'] / 1e6:g} million rows, beside the bare DuckDB query | "
+            f"{found['cpu_ratio']:.2f}× its CPU, peak {found['peak_gb']['steps']:.2f} GB | "
+            f"≤ {found['goals']['cpu_ratio']:g}×, ≤ {found['goals']['peak_gb']:g} GB |"
+        )
+    if found := load("rows"):
+        run = found["runs"]["folder"]
+        same = "equal bit for bit" if all(found["same"].values()) else "NOT equal"
+        rows.append(
+            f"| training and evaluation from {found['gb']:.1f} GB of steps in Parquet "
+            f"({run['rows'] / 1e6:.1f} million, 60 features) | "
+            f"peak {run['peak_gb']:.2f} GB; weights and estimates {same} to those in memory | "
+            f"≤ {found['goals']['peak_gb']:g} GB |"
+        )
+    if found := load("predict"):
+        for rule, row in found["rules"].items():
+            rows.append(
+                f"| predict, {found['rows'] / 1e6:g} million JSON lines, 2×256, {rule.replace('_', '-')} | "
+                f"{row['rows_per_cpu_second']:,.0f} rows per CPU-s: {row['speedup']:.1f}× a bare loop, "
+                f"{row['speedup_by_row']:.0f}× the policy row by row; peak {row['peak_mb']:.0f} MB "
+                f"({row['peak_mb_of_a_thirtieth']:.0f} MB on a thirtieth) | ≥ {found['goals']['speedup']:g}× a loop |"
+            )
+    return rows
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
-    "speed": speed, "demos": demos, "live": live, "gates": gates, "guardrail": guardrail,
+    "speed": speed, "demos": demos, "live": live, "gates": gates, "guardrail": guardrail, "learners": learners,
+    "learner_speed": learner_speed, "selection": selection, "batch": batch,
 }  # fmt: skip
-PAGES = (ROOT / "README.md", ROOT / "docs" / "loop.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "loop.md", ROOT / "docs" / "learning.md")
 
 
 def filled(text: str) -> str:
