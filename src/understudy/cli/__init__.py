@@ -8,7 +8,6 @@ import sys
 from understudy.cli import (  # noqa: F401 - each module adds its verbs to the app
     chain,
     client,
-    compare,
     clusters,
     events,
     look,
@@ -62,7 +61,6 @@ VERBS = [
     "run",
     "logs",
     "cancel",
-    "compare",
     "cluster",
 ]
 app.registered_commands.sort(key=lambda command: VERBS.index(getattr(command.callback, "__name__", "")))
