@@ -50,6 +50,13 @@ def _decisions(sql: Any, staging: Staging, folder: Path, problem: Problem, quara
             "FROM staged WHERE propensity IS NULL"
         )
     duplicates = _same_id(sql, staging)
+    if problem.unit == "unit" and not problem.bandit:  # half an episode has another value, so the whole one goes
+        sql.execute(
+            "INSERT INTO dropped SELECT rid, 'unit_conflict', 'decisions of its episode have different unit_ids' "
+            "FROM (SELECT rid, episode, unit FROM staged ANTI JOIN dropped USING (rid)) AS kept SEMI JOIN "
+            "(SELECT episode FROM staged ANTI JOIN dropped USING (rid) GROUP BY episode HAVING min(unit) <> max(unit)) "
+            "USING (episode)"
+        )
     columns = ", ".join(quoted(name) for name in decision_schema(problem).names)
     order = "time, decision_id" if problem.bandit else "min(time) OVER (PARTITION BY episode), episode_id, t, time"
     kept = "staged" if not _count(sql, "dropped") else "(SELECT * FROM staged ANTI JOIN dropped USING (rid))"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -331,3 +332,16 @@ def test_ingest_is_idempotent(tmp_path):
     """The same files under the same problem are already done; other files in the same folder are refused."""
     first = ingested(tmp_path, outcome(100))
     assert ingest(tmp_path / "events.jsonl", problem=PROBLEM, to=tmp_path / "log").manifest == first.manifest
+
+
+def test_an_episode_of_two_units_is_set_aside_whole():
+    """Which of them is independent of the others could not be told; the other episodes stay."""
+    problem = Problem(features=(), actions=ActionSpace(names=("a", "b")), horizon=None, discount=0.9, unit="unit")
+    rows = [
+        {"decision_id": f"{e}{t}", "episode_id": e, "t": t, "time": t, "unit_id": unit, "action": "a"}
+        for e, units in (("e", "uuv"), ("f", "uu")) for t, unit in enumerate(units)
+    ]  # fmt: skip
+    log = ingest(pd.DataFrame(rows), problem=problem)
+    assert (log.counts["decisions"], log.counts["quarantined.unit_conflict"]) == (2, 3)
+    by_episode = msgspec.structs.replace(problem, unit="episode")
+    assert ingest(pd.DataFrame(rows), problem=by_episode).counts["decisions"] == 5
