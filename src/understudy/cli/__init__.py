@@ -9,6 +9,7 @@ from understudy.cli import (  # noqa: F401 - each module adds its verbs to the a
     chain,
     client,
     clusters,
+    compare,
     events,
     look,
     loop,
@@ -61,6 +62,7 @@ VERBS = [
     "run",
     "logs",
     "cancel",
+    "compare",
     "cluster",
 ]
 app.registered_commands.sort(key=lambda command: VERBS.index(getattr(command.callback, "__name__", "")))

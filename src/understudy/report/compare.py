@@ -10,6 +10,7 @@ from understudy.report import words
 from understudy.report.compare_model import Comparison, Pair, Result
 from understudy.report.words import Words
 
+MOST = 12  # differences said on a terminal; the page holds all
 _TEMPLATES = Path(__file__).parent / "templates"
 
 NOTES = {
@@ -72,10 +73,11 @@ def compare_lines(c: Comparison) -> list[str]:
     lines = [say.headline(c), *say.lede(c, spoken)]
     for rows in (c.overall if len(c.tasks) > 1 else (), c.results):
         lines += [_told(c, row, say.spoken(c, rows)) for row in rows]
-    for pair in c.pairs:
-        if say.claimed(c, pair):
-            told = f"{spoken.reward(pair.difference.value, True)}, adjusted p {say.p_value(pair.adjusted)}"  # type: ignore[union-attr]
-            lines.append(f"{pair.a} − {pair.b} on {say.named(pair)}: {told}")
+    proven = [pair for pair in c.pairs if say.claimed(c, pair)]
+    for pair in proven[:MOST]:
+        told = spoken.reward(pair.difference.value if pair.difference else None, True)
+        lines.append(f"{pair.a} − {pair.b} on {say.named(pair)}: {told}, adjusted p {say.p_value(pair.adjusted)}")
+    lines += [f"and {len(proven) - MOST} more proven differences"] if len(proven) > MOST else []
     return [*map(words.tidy, [*lines, *c.notes])]
 
 

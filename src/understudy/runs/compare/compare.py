@@ -120,12 +120,12 @@ def _any_setting(scores: np.ndarray, settings: int, level: float) -> tuple[float
 
 
 def _pairs(family: Sequence[Table], asked: Asked) -> Iterator[Pair]:
-    """All pairs of learners, or each with the one asked for: one family, whatever the task."""
+    """All pairs of learners, the higher in rank first, or each with the one asked for: one family over all tasks."""
     drafts: list[tuple[Pair, PairedMean | None]] = []
     for table in family:
-        arms = sorted(table.strata)
+        arms = [row.arm for row in _ranked(table, asked)]
         if asked.against and asked.against not in arms:
-            raise unknown("learner of these studies:", asked.against, arms)
+            raise unknown("learner of these studies:", asked.against, sorted(arms))
         for a, b in combinations(arms, 2):
             if asked.against and asked.against not in (a, b):
                 continue

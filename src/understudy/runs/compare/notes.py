@@ -43,7 +43,7 @@ def _of(each: Chosen, seeds: Seeds, named: bool) -> Iterator[str]:
         first = each.group.settings[each.setting][each.failed[0]].error
         yield (
             f"{who}: {len(each.failed)} of {len(each.seeds)} runs failed (seed {spans(each.failed)}; {first}) "
-            f"and count with a score of {each.group.floor:g}."
+            f"and count with a score of {_figure(each.group.floor)}."
         )
     if each.missing:
         yield f"{who}: the runs of seed {spans(each.missing)} are missing, which may flatter it."
@@ -59,4 +59,9 @@ def _of(each: Chosen, seeds: Seeds, named: bool) -> Iterator[str]:
             if s in seeds.select
         )  # fmt: skip
         if lost:
-            yield f"{who}: {lost} runs failed on the seeds that choose, and count with a score of {each.group.floor:g}."
+            floor = _figure(each.group.floor)
+            yield f"{who}: {lost} runs failed on the seeds that choose, and count with a score of {floor}."
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−")

@@ -55,7 +55,7 @@ def read_records(studies: Sequence[Path], wanted: Asked) -> list[Record]:
     if wanted.metric not in known:
         raise unknown("metric of these studies:", wanted.metric, sorted(known))
     flat = {run: flattened(json.loads(row["config"])) for run, (row, _) in rows.items()}
-    by = [_field(name, flat.values()) for name in wanted.by]
+    by = _telling([_field(name, flat.values()) for name in wanted.by], flat.values())
     tasks = _task_names(flat.values())
     return [
         _record(row, points, flat[run], by, tasks, wanted)
@@ -119,7 +119,7 @@ def _record(row, points, flat, by, tasks, wanted: Asked) -> Record:
     if state == "done" and not math.isfinite(score):
         state, error = "failed", f"{wanted.metric} is {'not a number' if final else 'not there'}"
     return Record(
-        arm=" · ".join(_word(flat.get(name, "–")) for name in by),
+        arm=" · ".join(_said(name, flat.get(name, "–")) for name in by),
         task=tasks[_task(flat)],
         setting=content_id(canonical(own))[:16],
         seed=row["seed"], state=state, error=error, fields=own, score=score,
@@ -136,6 +136,13 @@ def _field(name: str, configs: Iterable[Mapping[str, Any]]) -> str:
     if len(near) != 1:
         raise unknown("field of these runs:", name, sorted(known))
     return near[0]
+
+
+def _telling(names: Sequence[str], configs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The fields that tell runs apart: what all share is not said of each. The first, where nothing does."""
+    configs = list(configs)
+    telling = [name for name in names if len({_word(flat.get(name, "–")) for flat in configs}) > 1]
+    return telling or list(names[:1])
 
 
 def _of_task(key: str) -> bool:
@@ -161,6 +168,11 @@ def _task_names(configs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         raise ConfigError(f"two tasks are called {max(names.values(), key=list(names.values()).count)!r}",
                           "Their runs would be mixed.", "Compare them one after the other.", field="env")  # fmt: skip
     return names
+
+
+def _said(name: str, value: Any) -> str:
+    """A word speaks for itself; a number is said with what it is a number of."""
+    return value if isinstance(value, str) else f"{name.rpartition('.')[2]}={_word(value)}"
 
 
 def _word(value: Any) -> str:
