@@ -25,7 +25,7 @@ Study = Annotated[Path, typer.Argument(help="Study folder, made by sweep.")]
 
 @app.command()
 def init(
-    kind: Annotated[str, typer.Argument(help="sweep, world, dataset, index.")] = "sweep",
+    kind: Annotated[str, typer.Argument(help="sweep, world, dataset, tune; slurm, aws-batch.")] = "sweep",
     *,
     to: Annotated[Path, typer.Option("--to", help="File to write.")] = Path("experiment.yaml"),
     learner: Annotated[str, typer.Option(help="The learner whose settings are listed.")] = "",
@@ -36,10 +36,9 @@ def init(
     """
     from understudy.runs.sweep.templates import write_template
 
-    say(
-        Said([f"try: understudy sweep {to} --to study --dry-run"], path=str(write_template(kind, to, learner))),
-        json=False,
-    )
+    made = str(write_template(kind, to, learner))
+    try_it = f"cluster setup {to}" if kind in ("slurm", "aws-batch") else f"sweep {to} --to study"
+    say(Said([f"try: understudy {try_it} --dry-run"], path=made), json=False)
 
 
 @app.command()

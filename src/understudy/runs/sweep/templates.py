@@ -9,6 +9,7 @@ import msgspec
 
 from understudy.core.errors import StoreError
 from understudy.core.registry import find, unknown
+from understudy.runs.executors.templates import CLUSTERS
 
 _HEAD = """\
 # An experiment: what one run does, which fields are swept, on which seeds.
@@ -49,15 +50,35 @@ seeds: 3
 resources: {cpus: 1, memory_mb: 2000, minutes: 30}
 """,
 }
-_LEARNERS = {"sweep": "bcq", "world": "sac", "dataset": "direct"}
+_BODIES["tune"] = """\
+env: bandit
+log: {episodes: 500}
+evaluate: {episodes: 500}
+settings: {explore: epsilon_greedy}
+tune:
+  space:
+    settings.amount: {low: 0.01, high: 0.5, log: true}  # numbers; whole ones if both ends are whole
+    settings.model: {choices: [ridge, forest]}
+  trials: 50
+  at_once: 4                        # trials side by side
+  objective: return                 # or an estimator's name, or its lower bound: snips_low
+  seeds: [1000, 1001, 1002]         # of trials
+  fresh: 2000:2010                  # of the last word: none of them chose anything
+resources: {cpus: 1, memory_mb: 2000, minutes: 30}
+"""
+_LEARNERS = {"tune": "direct", "sweep": "bcq", "world": "sac", "dataset": "direct"}
 
 
 def write_template(kind: str, to: Path, learner: str = "") -> Path:
     """Write the template ``kind``, with the settings of its learner as comments; nothing is overwritten."""
-    if kind not in _BODIES:
-        raise unknown("template", kind, _BODIES)
+    if kind not in _BODIES and kind not in CLUSTERS:
+        raise unknown("template", kind, {**_BODIES, **CLUSTERS})
     if to.exists():
         raise StoreError(f"{to} is there already", hint="Choose another --to.", field="to")
+    if kind in CLUSTERS:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(CLUSTERS[kind].format(file=to))
+        return to
     name = learner or _LEARNERS[kind]
     known = "".join(
         f"#   {key}: {value}\n" for key, value in msgspec.to_builtins(asdict(find("learners", name)())).items()
