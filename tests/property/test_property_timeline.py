@@ -123,3 +123,68 @@ def test_transitions_are_the_rows_that_follow(gaps, seed, n):
         assert seen == ([other["x"] for other in later] or [None])
         gaps_seen = one["time_diff"] if n > 1 else [one["time_diff"]]
         assert gaps_seen == ([other["sequence"] - one["sequence"] for other in later] or [0])
+
+
+LOOSE = Problem(features=(Feature(name="x", optional=True),), actions=ActionSpace(names=("a", "b")), discount=0.9,
+                horizon=None, reward_range=(-10.0, 10.0))  # fmt: skip
+
+
+def gappy(seed: int, n: int = 80) -> list[list[dict]]:
+    """Episodes with rows that have no state, and last rows that may have no action."""
+    rng, found = np.random.default_rng(seed), []
+    for i in range(n):
+        sequence = np.cumsum(rng.integers(1, 4, rng.integers(1, 8))).tolist()
+        found.append([
+            {"episode": f"e{i:03d}", "sequence": s,
+             "x": None if rng.random() < 0.25 else float(np.float32(rng.normal())),
+             "action": None if s == sequence[-1] and rng.random() < 0.3 else "ab"[rng.integers(2)],
+             "reward": float(rng.integers(-3, 4)), "ds": f"{s // 3:02d}"}
+            for s in sequence
+        ])  # fmt: skip
+    return found
+
+
+def left(rows: list[dict], chosen: Rules) -> list[tuple] | None:
+    """The steps of one episode, as in ``model``; None where what followed a cut is not known."""
+    last = rows[-1]
+    there = [r for r in rows if r["x"] is not None or (r is last and r["action"] is None)]
+    unseen = not there or there[-1] is not last
+    inside = [r for r in there if chosen.ds[1] is None or r["ds"] <= chosen.ds[1]]
+    frame = [r for r in there if r in inside or (inside and r["sequence"] > inside[-1]["sequence"])] if inside else []
+    out = {id(r) for r in frame if r not in inside}
+    if chosen.within is not None:
+        out |= {id(r) for r in frame if r["sequence"] - frame[0]["sequence"] > chosen.within}
+    closes = frame and (chosen.terminal == "drop" or frame[-1]["action"] is None)
+    steps, known = [], True
+    for i, row in enumerate(frame):
+        follows = frame[i + 1] if i + 1 < len(frame) else None
+        if id(row) in out or (closes and follows is None):
+            continue
+        next_closes = closes and i == len(frame) - 2
+        cut = follows is not None and id(follows) in out
+        ends = follows is None or next_closes or cut
+        well = ends and not (next_closes or cut or unseen)
+        after = follows["x"] if follows is not None and ends and not well else None
+        known &= not (ends and not well and after is None)
+        steps.append((row["episode"], row["sequence"], row["reward"], well, ends and not well, after))
+    return steps if known else None
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 999), st.sampled_from(["keep", "drop"]), st.sampled_from([None, 4]),
+       st.sampled_from([(None, None), (None, "01")]))  # fmt: skip
+def test_rows_without_a_state_are_left_out_of_every_kind_of_episode(seed, terminal, within, ds):
+    """Against a plain loop: which steps stay, how episodes end, with what after them; every row is accounted for."""
+    chosen = Rules(terminal=terminal, within=within, ds=ds, null_states="drop", lost_reward="discard", faulty="aside")
+    found = gappy(seed)
+    table = pa.Table.from_pylist([row for rows in found for row in rows])
+    whole = timeline(table, problem=LOOSE, rules=chosen)
+    told = pq.read_table(whole.folder / "steps.parquet").to_pylist()
+    names = ("episode_id", "sequence", "reward", "terminated", "truncated")
+    got = [(*(one[n] for n in names), one.get("final.x")) for one in told]
+    assert got == [step for rows in found for step in left(rows, chosen) or ()]
+    counts, parts = whole.counts, ("steps", "closing", "beyond", "outside", "null_states", "quarantined")
+    assert counts["rows"] == sum(counts.get(name, 0) for name in parts) and counts["beyond"] >= 0
+    assert within is not None or counts["beyond"] == 0
+    ends = sum(rows[-1]["x"] is None and rows[-1]["action"] is not None for rows in found)
+    assert counts["cut_stateless"] <= ends and (ds[1] is not None or counts["cut_stateless"] > 0)
