@@ -23,6 +23,7 @@ from understudy.runs.executors.array import Array
 from understudy.runs.executors.element import LAYOUT, Layout, layout_of
 from understudy.runs.executors.local import known
 from understudy.runs.executors.slurm_ask import ask, asked_again, need_tools
+from understudy.runs.executors.slurm_environment import set_up
 from understudy.runs.executors.slurm_limits import check_limits
 from understudy.runs.executors.slurm_script import Asked, asked_for, script, script_faults
 
@@ -65,6 +66,10 @@ class Slurm:
         need_tools()
         if jobs:
             check_limits(self, self._asked(jobs), script(self, "check", self.folder / "check", self._asked(jobs)))
+
+    def setup(self, *, dry_run: bool = False) -> list[str]:
+        """Make the environment that jobs activate, or bring it up to date; a line for each thing done."""
+        return set_up(self, dry_run=dry_run)
 
     def submit(self, name: str, jobs: Sequence[Job], *, after: Sequence[str] = ()) -> None:
         """One array: a name taken starts nothing, and arrays that did not end well let this one be cancelled."""

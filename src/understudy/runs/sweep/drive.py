@@ -15,10 +15,11 @@ from understudy.data.store import remote
 from understudy.runs.executors.build import make_executor, remember
 from understudy.runs.sweep.experiment import Plan, overridden, plan, read_experiment
 from understudy.runs.sweep.radix import indices
-from understudy.runs.sweep.study import SAY, Study, begin, dropped, open_study, renew, send, states, under_way, work
+from understudy.runs.sweep.study import SAY, Study, begin, last_states, open_study, renew, send, states, under_way, work
 from understudy.runs.sweep.table import gather
 
 LOOK = 0.1  # seconds between looks at jobs that run here; twenty times as long at a scheduler, which others ask too
+VAIN = 5  # times in a row that runs are sent again though none is settled: then it is they that end their workers
 FAR = ("slurm", "aws_batch")
 
 
@@ -39,7 +40,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a study stands. ``lost``: runs that were waited for, and whose workers ended without a result."""
+    """How a study stands. ``lost``: runs that were waited for and have no result."""
 
     counts: Mapping[str, int]
     notes: tuple[str, ...] = ()
@@ -51,8 +52,8 @@ class Outcome:
         states = ", ".join(f"{n} {state}" for state, n in self.counts.items())
         lines = [*self.notes, f"{total} runs: {states}"]
         if self.lost:
-            lines.append(f"{len(self.lost)} runs were lost by their workers, the last time all of them; the first is"
-                         f" {self.lost[0]}: understudy logs STUDY --index {self.lost[0]}")  # fmt: skip
+            first = self.lost[0]
+            lines.append(f"{len(self.lost)} runs have no result, first {first}: understudy logs STUDY --index {first}")
         return lines
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,17 +89,20 @@ def finish(
     study: Study, at: str, executor: Executor, chosen: Sequence[int] | None = None, *, wait: bool = True,
     told: SAY = lambda line: None,
 ) -> tuple[int, ...]:  # fmt: skip
-    """Send what is missing, and again what workers lost while that settles any run. Returns what stays lost."""
-    left, before = _open(study, chosen), None
-    while before is None or 0 < len(left) < before:
+    """Send what is missing, and again those whose workers vanished, until it is no use. Returns what has no result."""
+    left, vain = _open(study, chosen), 0
+    while vain < VAIN:
         sent = send(study, executor, at, left)
         told(f"{study.folder}: nothing to submit" if sent is None else f"{sent.name}: {len(sent.jobs)} jobs at {at}")
         if not wait:
             return ()
         _watch(study, at, executor, told)
-        before, ended = len(left), dropped(study, executor, at)
-        left = [index for index in _open(study, chosen) if index not in ended]
-    return tuple(left)
+        last, before = last_states(study, executor, at), len(left)
+        left = [index for index in _open(study, chosen) if last.get(index) == "gone"]
+        if not left:
+            break
+        vain = 0 if len(left) < before else vain + 1
+    return tuple(_open(study, chosen))
 
 
 def run_here(path: Path, overrides: Mapping[str, Any], to: Path | None, index: str, told: SAY) -> Outcome:

@@ -261,13 +261,13 @@ def under_way(study: Study, executor: Executor, name: str, past: Iterable[Submis
                 yield from indices
 
 
-def dropped(study: Study, executor: Executor, name: str) -> set[int]:
-    """Indices of runs whose last job was cancelled: nobody is to begin them again unasked."""
+def last_states(study: Study, executor: Executor, name: str) -> dict[int, JobState]:
+    """Run index → the state of the last job that was to do it."""
     last: dict[int, JobState] = {}
     for each in study.submissions():
         if each.executor == name:
             last |= {index: state for group, state in zip(each.jobs, executor.poll(each.name)) for index in group}
-    return {index for index, state in last.items() if state == "cancelled"}
+    return last
 
 
 def job(study: Study, indices: Sequence[int]) -> Job:

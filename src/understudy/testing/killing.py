@@ -1,0 +1,76 @@
+"""Workers of a study killed at random, to see what is left of it. Only processes that do its runs are ended, by id."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+TICK = 0.1  # seconds between looks
+_HERTZ = os.sysconf("SC_CLK_TCK")
+
+
+def workers(study: Path) -> dict[int, float]:
+    """The processes that do runs of a study on this machine: id → seconds of CPU used so far."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with suppress(OSError, IndexError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if b"run" in words and str(study.resolve()).encode() in words and b"--index" in words:
+                numbers = (entry / "stat").read_text().rpartition(")")[2].split()
+                found[int(entry.name)] = (int(numbers[11]) + int(numbers[12])) / _HERTZ
+    return found
+
+
+def kill(pid: int) -> None:
+    """SIGKILL."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_element(pid: int) -> None:
+    """The same by Slurm, to the element of an array that a process belongs to."""
+    with suppress(OSError):
+        pairs = (text.split(b"=", 1) for text in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if b"=" in text)
+        told = {name.decode(): value.decode() for name, value in pairs}
+        job = f"{told['SLURM_ARRAY_JOB_ID']}_{told['SLURM_ARRAY_TASK_ID']}"
+        subprocess.run(["scancel", "--signal=KILL", job], check=True, timeout=60)
+
+
+@dataclass
+class Killer:
+    """Kills a share of the workers of a study, each when it has used a random part of ``life`` seconds of CPU.
+
+    Which of them, in the order in which they appear, and when, the seed decides.
+    """
+
+    study: Path
+    share: float
+    seed: int
+    life: float
+    kill: Callable[[int], None] = kill
+    killed: list[int] = field(default_factory=list)
+    seen: dict[int, float] = field(default_factory=dict)  # process id → seconds of CPU at which it is to end
+
+    def watch(self, over: Callable[[], bool]) -> None:
+        """Go on until it is over."""
+        rng = np.random.default_rng(self.seed)
+        while not over():
+            for pid, used in workers(self.study).items():
+                if pid not in self.seen:
+                    victim, moment = rng.random(2)
+                    self.seen[pid] = self.life * moment if victim < self.share else np.inf
+                if used >= self.seen[pid]:
+                    self.seen[pid] = np.inf
+                    self.killed.append(pid)
+                    self.kill(pid)
+            time.sleep(TICK)
