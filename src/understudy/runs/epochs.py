@@ -28,6 +28,7 @@ from understudy.ope.tally import LOGGED
 EPOCHS, CURVES, CHECKPOINT = "epochs", "curves.json", "checkpoint.state"
 SEQUENTIAL, ONE_STEP = ("drl", "wdr", "cwpdis", "fqe"), ("dr", "snips")
 TARGET = "policy"
+NEAR = 0.1  # of what an epoch is worth more than the log: differences that a value without an interval cannot tell
 
 Show = Callable[[Point], None]
 
@@ -96,7 +97,7 @@ class Training:
 
     def _lost(self, points: list[Point]) -> bool:
         """Whether patience is: nothing better came for too long."""
-        best = chosen(points) if self.watch.patience else None
+        best = highest(points) if self.watch.patience else None
         return best is not None and points[-1].epoch - int(best.chosen) >= self.watch.patience
 
     def policy_of(self, epoch: int) -> Policy:
@@ -168,7 +169,7 @@ class Training:
         """The estimators where nobody says which: those of them that these rows and actions can carry."""
         problem, lacking = self.held.problem, set()
         if not problem.actions.discrete:
-            lacking.add("q")  # Q̂ needs the probability of every action
+            lacking.add("q")  # Q̂ in a box is a mean over draws: too slow to be fitted at every epoch unasked
         if any(steps.propensity is None for steps in self.held.scan()):
             lacking |= {"propensity", "density_ratio"}
         usual = (*ONE_STEP, "dm") if problem.bandit and lacking else ONE_STEP if problem.bandit else SEQUENTIAL
@@ -178,8 +179,10 @@ class Training:
         found = chosen(points) if self.watch.choose == "best" else None
         epoch = points[-1].epoch if found is None else int(found.chosen)
         if found is not None:
-            by = "lower bound" if found.rule == "lower bound" else "value (there is no interval: it proves nothing)"
-            why = f"epoch {epoch} of {len(points)} has the best {by} of {found.estimator} on slice {self.watch.slice}"
+            best = "has the best lower bound"
+            if found.rule != "lower bound":
+                best = "is the latest with about the best value (there is no interval: it proves nothing)"
+            why = f"epoch {epoch} of {len(points)} {best} of {found.estimator} on slice {self.watch.slice}"
         elif self.watch.choose == "last":
             why = f"the last of {len(points)} epochs, as asked"
         else:
@@ -201,7 +204,28 @@ def exploring(policy: Any, actions: ActionSpace, epsilon: float) -> Any:
 
 
 def chosen(points: list[Point]) -> Selection | None:
-    """The choice among epochs (``ope.selection``), named by their numbers; None where nothing can be chosen by.
+    """The choice among epochs, named by their numbers; None where nothing can be chosen by.
+
+    That of ``highest``, where it has an interval. Values without one cannot tell near-equals apart, so by them the
+    choice is the latest epoch that has all but a tenth of what the highest is worth more than the log.
+    """
+    found = highest(points)
+    if found is None or found.rule == "lower bound":
+        return found
+    values = {str(p.epoch): e.value for p in points for e in p.estimates if _told(e, TARGET, found.estimator)}
+    logged = [e.value for p in points for e in p.estimates if _told(e, LOGGED, found.estimator)]
+    least = found.value - NEAR * max(found.value - logged[0], 0.0) if logged else found.value
+    latest = max((name for name in found.ranking if values[name] >= least), key=int)
+    ranking = (latest, *(name for name in found.ranking if name != latest))
+    return msgspec.structs.replace(found, chosen=latest, value=values[latest], ranking=ranking)
+
+
+def _told(e: Estimate, target: str, estimator: str) -> bool:
+    return e.target == target and e.estimator == estimator and not e.segment and math.isfinite(e.value)
+
+
+def highest(points: list[Point]) -> Selection | None:
+    """The choice of ``ope.selection`` among epochs.
 
     By the first estimator with an interval in at least half of the epochs: what has intervals for the timid epochs only
     would choose one of those. Where there is none, by the value of one that ranks without weights.

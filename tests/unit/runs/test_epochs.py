@@ -135,6 +135,22 @@ def estimate(name: str, low: float | None, value: float = 0.5) -> Estimate:
     )  # fmt: skip
 
 
+def test_of_values_without_an_interval_the_latest_near_the_best_is_chosen() -> None:
+    """A tenth of the gain over the log is more than such a value can tell; what lost more than that is passed over."""
+
+    def epoch(number: int, value: float) -> Point:
+        own, log = estimate("fqe", None, value), estimate("fqe", None, 20.0)
+        return Point(
+            epoch=number, updates=number, figures={}, estimates=(own, msgspec.structs.replace(log, target="logged"))
+        )
+
+    rising = [epoch(n, value) for n, value in enumerate([10.0, 55.0, 60.0, 57.0, 56.5], 1)]
+    found = chosen(rising)
+    assert found is not None and found.ranking[:3] == ("5", "3", "4") and (found.chosen, found.value) == ("5", 56.5)
+    assert by([*rising, epoch(6, 55.9)]) == ("fqe", "5"), "60 - 0.1 x (60 - 20) is 56"
+    assert by([epoch(1, 15.0), epoch(2, 14.9)]) == ("fqe", "1"), "nothing gained, nothing given away"
+
+
 def test_one_estimator_chooses_among_the_epochs_it_can_judge() -> None:
     """Epochs are compared by one measure, never by whichever happened to give a number."""
     points = [
