@@ -85,7 +85,7 @@ def fit_q(
     fold, salt = folds_of(sample, folds, seed)
     chain = _Chain(sample, after, shares, told)
     models = _fitted(q, chain, fold, folds, seed)
-    low, high = _bounds(problem, sample)
+    low, high = limits(problem, sample)
     return FittedQ(
         CrossFit(tuple(Bounded(m, low, high) for m in models), salt), clock, problem.horizon, probs.shape[1]
     )  # fmt: skip
@@ -164,7 +164,7 @@ def _linear(ridge: Ridge, chain: _Chain, fold: np.ndarray, folds: int) -> list[L
         return lstd.system(z, there, chain.shares[rows], chain.steps.action[rows], chain.steps.reward[rows])
 
     models = []
-    for total in _without_each(part, fold, folds):
+    for total in without_each(part, fold, folds):
         theta = lstd.solve(total, ridge.penalty)
         models.append(LinearModel(features, np.ascontiguousarray(theta[:, :-1]), np.ascontiguousarray(theta[:, -1])))
     return models
@@ -186,14 +186,14 @@ def _tables(found: lstd.States, chain: _Chain, fold: np.ndarray, folds: int) -> 
         return lstd.System(a, b, count[:, None], float(len(own)))
 
     tables = []
-    for total in _without_each(part, fold, folds):
+    for total in without_each(part, fold, folds):
         q = lstd.solve(total, 0.0).reshape(size, k)
         mean = (total.seen[:, 0] @ q.ravel()) / total.n
         tables.append(Table(found, np.vstack([q, np.full((1, k), mean)])))
     return tables
 
 
-def _without_each(part: Callable[[np.ndarray], lstd.System], fold: np.ndarray, folds: int) -> list[lstd.System]:
+def without_each(part: Callable[[np.ndarray], lstd.System], fold: np.ndarray, folds: int) -> list[lstd.System]:
     """The sums of all folds but each one."""
     parts = [part(np.flatnonzero(fold == j)) for j in range(folds)]
     rest = []
@@ -210,7 +210,7 @@ def _backups(regressor: Regressor, model: Any, chain: _Chain, keep: np.ndarray, 
     """Regress r + γ^{span} Σ_a' π(a'|x') Q̂(x', a') on (x, a), again and again; once where nothing follows."""
     steps, there = chain.steps, chain.after.context[keep]
     own, shares = steps.episodes(keep[steps.starts[:-1]]), chain.shares[keep]
-    low, high = _bounds(chain.problem, steps)
+    low, high = limits(chain.problem, steps)
     reward = own.reward
     for _ in range(ROUNDS if (shares > 0).any() else 1):
         aim = reward + (shares * np.clip(model.values(there), low, high)).sum(1)
@@ -218,7 +218,7 @@ def _backups(regressor: Regressor, model: Any, chain: _Chain, keep: np.ndarray, 
     return model
 
 
-def _bounds(problem: Problem, sample: Steps) -> tuple[float, float]:
+def limits(problem: Problem, sample: Steps) -> tuple[float, float]:
     """The lowest and highest return there can be from any step, by the declared range and by what was seen."""
     seen = (float(sample.reward.min()), float(sample.reward.max()))
     low, high = min(problem.reward_range[0], seen[0]), max(problem.reward_range[1], seen[1])
@@ -229,7 +229,7 @@ def require_discrete(policy: Any) -> None:
     """EvidenceError unless the target gives the probability of every action."""
     if not hasattr(policy, "probs"):
         raise EvidenceError(
-            "Q̂ of a target that does not give the probability of every action needs a model of actions",
+            "Q̂ of named actions needs a target that gives the probability of every action; this one gives only its own",
             hint="Use estimators that need no Q̂: pdis, cwpdis.",
             field="q",
         )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from understudy.core.errors import EvidenceError
+from understudy.core.errors import ConfigError, EvidenceError
 from understudy.core.evidence import Evidence
 from understudy.core.problem import Problem
 from understudy.core.protocols import LoggedDataset, Policy, Regressor, ValueModel
@@ -16,6 +16,7 @@ from understudy.core.steps import Steps
 from understudy.ope.crossfit import CrossFit, crossfit, reward_model, sample_of
 from understudy.ope.evidence import as_logged, densities, weigh
 from understudy.ope.fqe import TABULAR, FittedQ, fit_q, require_discrete
+from understudy.ope.fqe_box import FittedBoxQ, fit_box_q
 from understudy.ope.propensity import EstimatedPropensities, fit_propensities
 from understudy.ope.segments import By, Segments, segments
 from understudy.ope.survey import Survey, survey
@@ -43,7 +44,7 @@ class Work:
     plan: Plan
     problem: Problem
     rewards: CrossFit | None = None  # of a bandit: one q̂ for all targets
-    values: Mapping[str, FittedQ] = field(default_factory=dict)  # of episodes: Q̂ of each target
+    values: Mapping[str, FittedQ | FittedBoxQ] = field(default_factory=dict)  # of episodes, or in a box: Q̂ of each
     visits: Mapping[str, VisitRatio] = field(default_factory=dict)  # ω of each target
     behavior: EstimatedPropensities | None = None
     slices: Segments | None = None
@@ -60,7 +61,7 @@ def prepare(data: LoggedDataset, plan: Plan, setup: Setup) -> Work:
         notes += looked.note
     model = _model(plan, setup)
     fits = model is not None and not hasattr(model, "values")
-    episodes = not problem.bandit or setup.q == TABULAR
+    episodes = not problem.bandit or setup.q == TABULAR or not problem.actions.discrete  # Q̂ of each target
     whole = (
         fits or (_learns_visits(plan) and not problem.bandit) or setup.by is not None or setup.propensity == "estimate"
     )
@@ -124,11 +125,15 @@ def weighed(
             e = as_logged(steps, discount)
         elif hasattr(policy, "probs"):
             pi = np.asarray(policy.probs(steps.context, steps.allowed), np.float64)  # type: ignore[union-attr]
-            own = work.values.get(name)
+            own = cast("FittedQ | None", work.values.get(name))
             e = weigh(steps, pi, values if own is None else own.values(steps), discount)
             e = e if own is None else replace(e, v_end=own.end(steps, policy))
         else:
             e = densities(steps, policy.prob(steps.context, steps.action, steps.allowed), discount)
+            own = work.values.get(name)
+            if isinstance(own, FittedBoxQ):
+                q, v = own.judged(steps, policy)
+                e = replace(e, q=q, v=v, v_end=own.end(steps, policy))
         omega = e.density_ratio if name not in work.visits else work.visits[name](steps)
         evidence[name] = replace(e, horizon=work.plan.horizon, density_ratio=omega)
         probs.append(pi)
@@ -148,19 +153,32 @@ def _model(plan: Plan, setup: Setup) -> Any:
     return TABULAR if setup.q == TABULAR else reward_model(setup.q)
 
 
-def _values(sample: Steps, problem: Problem, plan: Plan, setup: Setup) -> dict[str, FittedQ]:
+def _values(sample: Steps, problem: Problem, plan: Plan, setup: Setup) -> dict[str, FittedQ | FittedBoxQ]:
     """Q̂ of every target that is not the log itself."""
-    fitted = {}
+    fitted: dict[str, FittedQ | FittedBoxQ] = {}
+    how: dict[str, Any] = {"folds": setup.folds, "seed": plan.seed}
     for name in plan.targets:
         policy = setup.targets.get(name)
         if policy is None:
+            continue
+        if not problem.actions.discrete:
+            fitted[name] = fit_box_q(sample, problem, policy, _regressor(setup.q), **how)
             continue
         require_discrete(policy)
         if hasattr(setup.q, "values"):
             fitted[name] = FittedQ(CrossFit((setup.q,), 0), False, problem.horizon, problem.actions.k)  # type: ignore[arg-type]
         else:
-            fitted[name] = fit_q(sample, problem, policy, setup.q, folds=setup.folds, seed=plan.seed)  # type: ignore[arg-type]
+            fitted[name] = fit_q(sample, problem, policy, setup.q, **how)  # type: ignore[arg-type]
     return fitted
+
+
+def _regressor(q: Any) -> str | Regressor:
+    if hasattr(q, "values"):
+        raise ConfigError(
+            "a fitted model of named actions cannot value continuous ones", hint='Give q="ridge", or a regressor.',
+            field="q",
+        )  # fmt: skip
+    return q
 
 
 def _learns_visits(plan: Plan) -> bool:

@@ -169,7 +169,7 @@ class Training:
         """The estimators where nobody says which: those of them that these rows and actions can carry."""
         problem, lacking = self.held.problem, set()
         if not problem.actions.discrete:
-            lacking.add("q")  # Q̂ in a box is a mean over draws: too slow to be fitted at every epoch unasked
+            lacking.add("q")  # in a box Q̂ can be had by name; as what chooses epochs it is not tried
         if any(steps.propensity is None for steps in self.held.scan()):
             lacking |= {"propensity", "density_ratio"}
         usual = (*ONE_STEP, "dm") if problem.bandit and lacking else ONE_STEP if problem.bandit else SEQUENTIAL

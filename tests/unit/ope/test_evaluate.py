@@ -421,7 +421,7 @@ def test_memory_does_not_grow_with_the_log() -> None:
 
 
 def test_a_target_known_by_densities_only() -> None:
-    """A policy over continuous actions is weighed by its density; what needs every action is an error."""
+    """A policy over continuous actions is weighed by its density; a model of named actions is refused."""
 
     @dataclass(frozen=True)
     class Density:
@@ -443,7 +443,7 @@ def test_a_target_known_by_densities_only() -> None:
     data = MemoryDataset(problem, steps)
     found = evaluate(data, {"upper": Density()}, ["snips"])[0]
     assert abs(found.value - 0.75) < 5 * found.std_error and not found.refused
-    with pytest.raises(EvidenceError, match="dr needs q"):
+    with pytest.raises(ConfigError, match="cannot value continuous"):
         evaluate(data, {"upper": Density()}, ["dr"], q=Fitted(MEANS))
 
 
