@@ -10,7 +10,7 @@ import typer
 from understudy.cli.app import HOME, At, DryRun, Experiment, Home, Json, Seed, Settings, To, app
 from understudy.cli.hand import by_hand, need, refuse
 from understudy.cli.output import Said, already, say, watched, working
-from understudy.cli.rehearse import refuse_drawing, refuse_log, rehearsed
+from understudy.cli.rehearse import refuse_drawing, refuse_log, rehearsed, with_best
 
 Against = Annotated[str, typer.Option(help="The incumbent: logged, an alias such as production, or an artifact.")]
 
@@ -33,6 +33,7 @@ def train(
     choose: Annotated[str, typer.Option(help="Which epoch becomes the policy: best (lower bound) or last.")] = "best",
     patience: Annotated[int, typer.Option(help="Stop after so many epochs without a better lower bound.")] = 0,
     features: Annotated[Path | None, typer.Option(help="First layer: a JSON written by `understudy features`.")] = None,
+    best_of: Annotated[Path | None, typer.Option(help="Settings that `understudy tune` found best.")] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard scalars.")] = None,
     render: Annotated[bool, typer.Option("--render", help="With --in: show each evaluation in a window.")] = False,
     gif: Annotated[Path | None, typer.Option(help="With --in: each evaluation as NAME-DECISIONS.gif.")] = None,
@@ -54,8 +55,10 @@ def train(
     from understudy.runs.train import recipe, train
 
     if experiment:
-        refuse(experiment, LEARNER=learner, SETTINGS=settings, on=on, to=to, dry_run=dry_run, features=features)
+        refuse(experiment, LEARNER=learner, SETTINGS=settings, on=on, to=to, dry_run=dry_run, features=features,
+               best_of=best_of)  # fmt: skip
         return by_hand("train", experiment, home, json, at=at)
+    settings = with_best(best_of, learner, settings)
     if world:
         refuse_log(
             on=on, epochs=epochs, train_share=train_share, eval_share=eval_share, patience=patience,
@@ -64,12 +67,12 @@ def train(
         name, folder = need(LEARNER=learner, to=to)
         drawn = {"gif": gif, "window": render, "after": render_after}
         return rehearsed(
-            name, folder, world, settings or [], choose, seed,
+            name, folder, world, settings, choose, seed,
             home=home, tensorboard=tensorboard, drawn=drawn, dry_run=dry_run, json=json,
         )  # fmt: skip
     refuse_drawing(gif=gif, render=render, render_after=render_after)
     learner, data, folder = need(LEARNER=learner, on=on, to=to)
-    given = parse_overrides(settings or [], text=text_fields("learners", learner))
+    given = parse_overrides(settings, text=text_fields("learners", learner))
     slice, watch = watching(epochs, (train_share, eval_share), slice, split_names(estimators), choose, patience)
     if dry_run:
         plan = recipe(learner, data, given, seed=seed, slice=slice, watch=watch, features=features).config

@@ -26,6 +26,21 @@ def _named(given: dict[str, Any]) -> str:
     return ", ".join(f"--{name.strip('_').replace('_', '-')}" for name, value in given.items() if value)
 
 
+def with_best(search: Path | None, learner: str | None, settings: list[str] | None) -> list[str]:
+    """The settings typed, and before them those of a search that were not typed."""
+    if search is None:
+        return settings or []
+    import msgspec
+
+    from understudy.runs.tuning.found import best_of
+
+    typed = {word.partition("=")[0] for word in settings or []}
+    best = best_of(search, learner or "")
+    return [f"{key}={msgspec.json.encode(value).decode()}" for key, value in best.items() if key not in typed] + (
+        settings or []
+    )
+
+
 # More than seven parameters: they are what was typed.
 def rehearsed(
     name: str,

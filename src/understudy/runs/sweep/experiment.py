@@ -170,7 +170,7 @@ def overridden(experiment: Experiment, overrides: Mapping[str, Any]) -> Experime
         key = _long(key)
         if key in ("seed", "seeds"):
             fields["seeds"] = [value] if key == "seed" and isinstance(value, int) else value
-        elif key in sweep or isinstance(value, list):
+        elif key in sweep or isinstance(value, list) and not key.startswith("tune."):
             sweep[key] = value if isinstance(value, list) else [value]
         else:
             _put(fields, key, value)

@@ -71,11 +71,15 @@ def tune(
             raise StoreError(f"{len(lost)} runs of {study.folder} were lost with their workers",
                              hint="Run the same line again; what is done is kept.")  # fmt: skip
 
-    search = Search(experiment, to, finished, told)
+    return found(Search(experiment, to, finished, told))
+
+
+def found(search: Search) -> Best:
+    """Search to the end; leaves ``trials.parquet`` and ``best.json``."""
     trials = search.run().get_trials(deepcopy=False)
-    pq.write_table(_log(search, trials), to / TRIALS)
+    pq.write_table(_log(search, trials), search.folder / TRIALS)
     best = _best(search, trials)
-    (to / BEST).write_bytes(msgspec.json.format(msgspec.json.encode(best), indent=1))
+    (search.folder / BEST).write_bytes(msgspec.json.format(msgspec.json.encode(best), indent=1))
     return best
 
 
@@ -92,14 +96,14 @@ def best_of(folder: str | Path, learner: str) -> dict[str, Any]:
                          field="best-of") from None  # fmt: skip
     if best.learner != learner:
         raise ConfigError(f"{folder} searched for settings of {best.learner!r}, not of {learner!r}", field="best-of")
-    found = {}
+    settings = {}
     for key, value in best.setting.items():
         section = next((each for each in _OPEN if key.startswith(each)), None)
         if section is None:
             raise ConfigError(f"train takes no {key!r}, which {folder} searched", field=key)
         name = key.removeprefix(section)
-        found[f"env.{name}" if section == "env_settings." else name] = value
-    return found
+        settings[f"env.{name}" if section == "env_settings." else name] = value
+    return settings
 
 
 def _best(search: Search, trials: list[Any]) -> Best:

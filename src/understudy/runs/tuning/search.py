@@ -87,7 +87,10 @@ class Search:
         due = [trial for trial in batch if len(trial.intermediate_values) == rung]
         number = batch[0].user_attrs.get("batch", due[0].number)
         self.told(f"trials {', '.join(str(trial.number) for trial in due)}: seed {trying[rung]}")
+        due = [trial for trial in due if self._can(study, trial)]
         settings = [self.setting(trial.params) for trial in due]
+        if not due:
+            return
         tried = self._study(self.folder / "rounds" / f"{number:05d}-{rung}", settings, [trying[rung]], self.experiment)
         runs = {_key(setting): run for setting, run in zip(_different(settings), tried.plan.runs())}
         for trial, setting in zip(due, settings):
@@ -95,6 +98,16 @@ class Search:
             if (loss := value_of(tried, run, "loss", known=False)) is not None:
                 optuna.trial.Trial(study, trial._trial_id).set_user_attr("loss", loss)
             self._tell(study, trial, value_of(tried, run, self.tune.objective), rung, len(trying))
+
+    def _can(self, study: Any, trial: Any) -> bool:
+        """Whether the setting is one that a run can have; a trial of another has failed."""
+        try:
+            plan(msgspec.structs.replace(self.experiment, tune=None, sweep={"trial": [self.setting(trial.params)]}))
+        except ConfigError as error:
+            study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
+            self.told(f"trial {trial.number} failed: {error}")
+            return False
+        return True
 
     def _tell(self, study: Any, frozen: Any, value: float | None, rung: int, last: int) -> None:
         optuna = _optuna()
