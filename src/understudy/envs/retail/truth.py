@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,25 @@ def _noted(world: Retail, offers: Iterator[Offer], row: list[tuple[np.ndarray, .
         revenue, lines, units = (p * part.sum(0) for part in (offer.kept * mean.shelf, q, mean.units))
         row.append((p, revenue, lines, units, p * (1 - (1 - q).prod(0)), q.mean(1)))
         yield offer
+
+
+def one_step_values(
+    world: Retail, behavior: DiscretePolicy, policies: Sequence[DiscretePolicy], *, environments: int, seed: int
+) -> np.ndarray:
+    """The exact one-step value of each policy in the states a log of ``behavior`` shows: f64[n, E].
+
+    v(π) = mean over the log's contexts of Σ_a π(a|x) E[r|a]: what an estimate from that log estimates. The states are
+    those of ``rollout.episodes(world, behavior, w, seed=seed, width=w)`` with w = environments × customers.
+    """
+    noise, choices = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+    world.reset(noise, environments * world.customers)
+    total = np.zeros((len(policies), environments))
+    for _ in range(world.settings.steps):
+        context, pays = world.view().context, world.expected()
+        for i, policy in enumerate(policies):
+            total[i] += (policy.probs(context) * pays).sum(1).reshape(environments, -1).mean(1)
+        world.step(decide(behavior, context, choices)[0])
+    return total / world.settings.steps
 
 
 def ratio(top: np.ndarray, bottom: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

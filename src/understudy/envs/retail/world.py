@@ -84,7 +84,8 @@ class Retail:
         terminated = np.concatenate([left for _, left in made])[: self._w]
         age = np.concatenate([shop.age for shop in self.shops])[: self._w]
         self._context = np.concatenate([shop.context() for shop in self.shops])
-        reward = outcomes[:, 0] - outcomes[:, 1] if self.settings.reward == "margin" else outcomes[:, 0].copy()
+        reward = outcomes[:, 0] - outcomes[:, 1] if self.settings.reward == "margin" else outcomes[:, 0]
+        reward = np.clip(reward, *self.problem.reward_range)
         return self.view(), Feedback(outcomes, reward, terminated, (age >= self.settings.steps) & ~terminated)
 
     def view(self) -> View:
