@@ -86,7 +86,7 @@ class Draws:
 
     def keys(self, ids: list[str]) -> np.ndarray:
         """u64[n]; ``hashing.fractions`` of them is the u of each decision, as a service of this application draws."""
-        return text_hashes([f"{self.application}\0{id}" for id in ids])
+        return text_hashes(ids, f"{self.application}\0")
 
 
 def predict(

@@ -40,3 +40,11 @@ def test_canonical_json_ignores_the_order_of_keys() -> None:
     assert canonical({"b": 1, "a": 2}) == canonical({"a": 2, "b": 1})
     assert content_id(b"ab", b"c") != content_id(b"a", b"bc")
     assert text_hashes(["a", "b"]).dtype == np.uint64
+
+
+def test_many_texts_hash_as_each_alone() -> None:
+    """With what they all begin with, and without; umlauts, nothing, and a text longer than a block."""
+    texts = ["", "a", "ü", "x" * 300]
+    assert text_hashes(texts).tolist() == [text_hash(text) for text in texts]
+    assert text_hashes(texts, "app\0").tolist() == [text_hash(f"app\0{text}") for text in texts]
+    assert text_hashes([]).shape == (0,)
