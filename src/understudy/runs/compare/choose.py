@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from understudy.core.errors import ConfigError, EvidenceError
-from understudy.ops.multiple import left_out
 from understudy.report.compare_model import Mode
 from understudy.runs.compare.asked import LOWEST
 from understudy.runs.compare.records import Record
@@ -59,7 +58,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A group's spokesman. ``corrected``: by mode "same", the scores without the optimism of the choice."""
+    """A group's spokesman. ``tried``: by mode "same", the scores of all settings it was chosen from."""
 
     group: Group
     setting: str
@@ -68,7 +67,7 @@ class Chosen:
     failed: tuple[int, ...]
     missing: tuple[int, ...]
     chosen_at: float | None = None
-    corrected: np.ndarray | None = None
+    tried: np.ndarray | None = None
 
 
 def grouped(records: Sequence[Record], failed: str | float) -> list[Group]:
@@ -144,8 +143,7 @@ def choose(group: Group, seeds: Seeds) -> Chosen:
     best = max(complete, key=lambda name: float(complete[name].mean()))
     heard = _heard(group, best, seeds.fresh, float(complete[best].mean()))
     if seeds.mode == "same":
-        _, corrected = left_out(np.stack(list(complete.values())))
-        return Chosen(**{**vars(heard), "corrected": corrected})
+        return replace(heard, tried=np.stack(list(complete.values())))
     return heard
 
 

@@ -8,14 +8,13 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from scipy import special
 
 from understudy import __version__
 from understudy.core.errors import ConfigError
 from understudy.core.registry import unknown
 from understudy.ops.bootstrap import SUMMARIES, interval, summary
 from understudy.ops.improvement import improvement, improvement_interval
-from understudy.ops.multiple import PairedMean, paired_mean, simultaneous
+from understudy.ops.multiple import PairedMean, best_interval, left_out, paired_mean, simultaneous
 from understudy.report.compare_model import Comparison, Number, Pair, Result
 from understudy.runs.compare.asked import LOWEST, Asked
 from understudy.runs.compare.choose import choose, divided, grouped
@@ -79,13 +78,12 @@ def _ranked(table: Table, asked: Asked) -> list[Result]:
 def _row(table: Table, arm: str, asked: Asked) -> Result:
     chosen = table.strata[arm]
     scores, one = table.scores(arm), chosen[0] if len(chosen) == 1 else None
-    corrected = [table.scaled(c.group.task, c.corrected) for c in chosen if c.corrected is not None]
-    if corrected:
+    tried = [table.scaled(c.group.task, c.tried) for c in chosen if c.tried is not None]
+    if tried:
+        corrected = [left_out(each)[1] for each in tried]
         numbers = {name: Number(summary(name, corrected)) for name in SUMMARIES}
         if one:
-            numbers["mean"] = Number(
-                numbers["mean"].value, *_any_setting(scores[0], len(one.group.settings), asked.level)
-            )
+            numbers["mean"] = number(numbers["mean"].value, *best_interval(tried[0], asked.level))
     else:
         ends = interval(scores, tuple(SUMMARIES), level=asked.level, times=asked.times, seed=asked.seed)
         numbers = {name: number(summary(name, scores), *ends[name]) for name in SUMMARIES}
@@ -105,18 +103,6 @@ def _row(table: Table, arm: str, asked: Asked) -> Result:
 def number(value: float, low: float, high: float) -> Number:
     """A value with its interval, if it has one."""
     return Number(value, float(low), float(high)) if np.isfinite(low) and np.isfinite(high) else Number(value)
-
-
-def _any_setting(scores: np.ndarray, settings: int, level: float) -> tuple[float, float] | tuple[()]:
-    """An interval that holds for every one of the settings at once, hence for the one that was chosen by its scores.
-
-    x̄ ± t_{1−α/(2S)} s/√n, S settings. Source: Bonferroni; Berk et al. 2013 (inference that outlives the choice).
-    """
-    n = len(scores)
-    if n < 2 or scores.std() == 0:
-        return ()
-    reach = special.stdtrit(n - 1, 1 - (1 - level) / (2 * settings)) * scores.std(ddof=1) / np.sqrt(n)
-    return float(scores.mean() - reach), float(scores.mean() + reach)
 
 
 def _pairs(family: Sequence[Table], asked: Asked) -> Iterator[Pair]:
