@@ -12,7 +12,8 @@ import pytest
 from tests.clouds import BUCKET, LOSE, boto3_client, cluster, keys
 
 from understudy.cli import main
-from understudy.data.places import fetch
+from understudy.data.places import Errand, fetch
+from understudy.runs.tuning.found import best_of
 
 CLOUD = f"s3://{BUCKET}/studies"
 EXPERIMENT = """\
@@ -24,6 +25,14 @@ settings: {model: ridge, explore: epsilon_greedy}
 sweep: {settings.amount: [0.1, 0.3]}
 seeds: 2
 group: 2
+"""
+SEARCH = """\
+tune:
+  space: {settings.amount: {low: 0.1, high: 0.5}}
+  trials: 2
+  at_once: 2
+  seeds: [100]
+  fresh: [200, 201]
 """
 
 
@@ -109,3 +118,18 @@ def test_a_study_that_cannot_be_reached_from_there(work):
     assert not boto3_client("batch").list_jobs(jobQueue="understudy", filters=[{"name": "JOB_NAME", "values": ["*"]}])[
         "jobSummaryList"
     ]
+
+
+def test_a_search_in_a_bucket(work):
+    """Its rounds are studies there; what it found is there when it has ended, and any machine takes it from there."""
+    (work / "search.yaml").write_text(EXPERIMENT.partition("sweep:")[0] + SEARCH)
+    do(f"tune search.yaml --to {CLOUD}/search --at inline")
+    made = keys("studies/search/")
+    assert "studies/search/best.json" in made and "studies/search/trials.parquet" in made
+    assert (
+        len([key for key in made if key.endswith("/manifest.json")]) == 4
+    )  # two trials, and the best on two fresh seeds
+    do(f"tune search.yaml --to {CLOUD}/search --at inline")
+    assert keys("studies/search/") == made
+    elsewhere = Errand(work / "another machine").read(f"{CLOUD}/search")  # as train --best-of does
+    assert best_of(elsewhere, "direct")["amount"] == best_of(Errand(work).read(f"{CLOUD}/search"), "direct")["amount"]

@@ -12,7 +12,7 @@ from understudy.core.errors import ConfigError
 
 WRITES = ("to", "gif", "quarantine", "problem_to", "tensorboard")  # every other option of a verb is only read
 HERE = ("home", "log")  # databases: they have to lie on this machine
-SHARES = ("sweep", "run")  # verbs whose --to many write to, as they go
+SHARES = ("sweep", "tune", "run")  # verbs whose --to many write to, as they go
 _running: list[Any] = []  # the errand of the verb that runs now
 
 

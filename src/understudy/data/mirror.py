@@ -17,7 +17,7 @@ from understudy.core.errors import StoreError
 from understudy.core.hashing import content_id
 from understudy.core.protocols import Store
 from understudy.data.artifact import MANIFEST
-from understudy.data.places import fetch_into, publish, stand_for
+from understudy.data.places import SHARED, fetch_into, publish, stand_for
 from understudy.data.store import Absent, open_store, remote
 
 _MIRRORS: dict[str, str] = {}  # folder → place, of this process
@@ -100,12 +100,16 @@ def mirrored(place: str | Path, cache: Path) -> Path:
     url = remote(place)
     folder = cache.absolute() / "places" / content_id(url.encode()) / url.rpartition("/")[2]
     folder.mkdir(parents=True, exist_ok=True)
+    Mirror(folder, url).renew(*SHARED)
     _MIRRORS[str(folder)] = url
     stand_for(folder, url)
     return folder
 
 
 def mirror_of(folder: Path) -> Mirror | None:
-    """What a folder stands for; None if it is only itself."""
-    url = _MIRRORS.get(str(folder.absolute()))
-    return None if url is None else Mirror(folder.absolute(), url)
+    """What a folder, or one it lies in, stands for; None if it is only itself."""
+    whole = folder.absolute()
+    for above in (whole, *whole.parents):
+        if url := _MIRRORS.get(str(above)):
+            return Mirror(whole, "/".join([url, *whole.relative_to(above).parts]))
+    return None

@@ -24,7 +24,7 @@ from understudy.data.artifact import MANIFEST, begin, decode_manifest, verify_ar
 from understudy.data.store import Absent, check_key, open_store, remote
 
 FETCHED = Path(".understudy/fetched")  # where nobody says another home
-SHARED = "study.json"  # a place with this file is no artifact: many write to it (``data.mirror``)
+SHARED = ("study.json", "best.json")  # a place with one of these is no artifact: many write to it (``data.mirror``)
 _CHUNK = 1 << 20
 _SPOKEN: dict[str, str] = {}  # local folder → the place it stands for, in whatever is printed or recorded
 
@@ -148,7 +148,7 @@ class Errand:
         url, at = re.fullmatch(r"(.+?)(@\d+|@all)?", remote(place)).groups()  # pyright: ignore[reportOptionalMemberAccess]
         if standing(url) is not None:
             return f"{fetch(url, self.cache)}{at or ''}"
-        if _held_there(url, SHARED):
+        if any(_held_there(url, name) for name in SHARED):
             return str(_mirrored(url, self.cache))
         return str(self._object(remote(place), self._room(url)))
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from understudy.core.errors import ConfigError, EvidenceError, StoreError
+from understudy.data.mirror import mirror_of
 from understudy.runs.executors.build import make_executor, remember
 from understudy.runs.sweep.drive import finish
 from understudy.runs.sweep.experiment import overridden, read_experiment, seeds
@@ -80,6 +81,11 @@ def found(search: Search) -> Best:
     pq.write_table(_log(search, trials), search.folder / TRIALS)
     best = _best(search, trials)
     (search.folder / BEST).write_bytes(msgspec.json.format(msgspec.json.encode(best), indent=1))
+    if away := mirror_of(search.folder):
+        away.put(TRIALS, (search.folder / TRIALS).read_bytes())
+        if not away.put(BEST, (search.folder / BEST).read_bytes()):
+            raise StoreError(f"{away.url} holds what another search found, or this one with fewer trials",
+                             "What lies in a bucket never changes.", "Give another --to.", field="to")  # fmt: skip
     return best
 
 
