@@ -35,6 +35,7 @@ from understudy.data.timeline.verdicts import (
 )
 
 QUARANTINED, TEXT, NOTES = "quarantined.parquet", "timeline.sql", "timeline.json"
+MEMORY = "1GB"  # of DuckDB; the process takes some 150 MB more
 
 
 def timeline(
@@ -84,7 +85,7 @@ def timeline(
 
 def connect(folder: Path) -> Any:
     """A DuckDB connection. What files say of their own columns must not decide which columns of ours may be null."""
-    sql = database(folder)
+    sql = database(folder, memory=MEMORY)
     sql.execute("SET disabled_optimizers = 'statistics_propagation'")
     return sql
 
@@ -255,7 +256,7 @@ def print_sql(
     check_names(problem)
     folder, before = scratch("look"), ""
     folder.mkdir()
-    sql = database(folder)
+    sql = database(folder, memory=MEMORY)
     try:
         table = open_table(sql, resolve(source), problem, dict(columns or {}))
         check_order(rules, table)
