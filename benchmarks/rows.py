@@ -1,12 +1,13 @@
 """Training and evaluation from 3 GB of steps in Parquet: peak memory, and the same results as in memory.
 
     python benchmarks/rows.py             3.1 GB  → results/rows.json
-    python benchmarks/rows.py --quick     0.3 GB, nothing written
+    python benchmarks/rows.py --quick     0.3 GB only, nothing written
 
-A dataset of random episodes of 20 steps, 60 features each, written row group by row group, and deleted afterwards. One
-child reads it from the folder, as the verbs do; another holds all of it in memory, in the same batches. Both train
-``cql`` (2,000 minibatches of 256 drawn from the whole) and evaluate the policy with every sequential estimator that
-training by epochs draws. Weights must be equal bit for bit, and estimates too. Peak memory is VmHWM.
+Datasets of random episodes of 20 steps, 60 features each, written row group by row group, and deleted afterwards. A
+child trains ``cql`` (2,000 minibatches of 256 drawn from all of it) and evaluates the policy with every sequential
+estimator that training by epochs draws; its peak memory (VmHWM) is taken. On a tenth of the size, where rows are drawn
+from disk too, another child holds everything in memory, in the same batches: weights and estimates must be equal bit
+for bit.
 """
 
 from __future__ import annotations
@@ -148,19 +149,24 @@ def main() -> int:
         where, folder, updates = options.child
         child(where, Path(folder), int(updates))
         return 0
-    n, updates = (1_200_000, 200) if options.quick else (12_200_000, 2_000)
     with tempfile.TemporaryDirectory(prefix="understudy-rows-") as scratch:
-        folder = Path(scratch) / "data"
-        make(folder, n)
-        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e9
-        runs = {}
-        for where in ("folder", "memory"):
-            runs[where] = run(where, folder, updates)
-            print(where, {key: value for key, value in runs[where].items() if key != "estimates"}, flush=True)
+        small, large = Path(scratch) / "small", Path(scratch) / "large"
+        make(small, 1_200_000)
+        runs = {where: run(where, small, 500) for where in ("folder", "memory")}
+        if not options.quick:
+            make(large, 12_200_000)
+            runs["large"] = run("folder", large, 2_000)
+        size = sum(path.stat().st_size for path in large.glob("*")) / 1e9
+    for where, row in runs.items():
+        print(where, {key: value for key, value in row.items() if key != "estimates"}, flush=True)
     a, b = runs["folder"], runs["memory"]
     same = {"weights": a["weights"] == b["weights"], "estimates": a["estimates"] == b["estimates"]}
-    met = all(same.values()) and a["peak_gb"] <= GOALS["peak_gb"] and size >= GOALS["gb"]
-    result = {"benchmark": "rows", "gb": round(size, 2), "updates": updates, "goals": GOALS, "same": same, "met": met, "runs": runs}  # fmt: skip  # noqa: E501
+    peak_gb = runs.get("large", a)["peak_gb"]
+    met = all(same.values()) and peak_gb <= GOALS["peak_gb"] and size >= GOALS["gb"]
+    result = {
+        "benchmark": "rows", "gb": round(size, 2), "peak_gb": peak_gb, "goals": GOALS, "same": same, "met": met,
+        "runs": runs,
+    }  # fmt: skip
     print(json.dumps({key: value for key, value in result.items() if key != "runs"}))
     if not options.quick:
         RESULTS.write_text(json.dumps(result, indent=1) + "\n")

@@ -204,12 +204,12 @@ def batch() -> list[str]:
             f"≤ {found['goals']['cpu_ratio']:g}×, ≤ {found['goals']['peak_gb']:g} GB |"
         )
     if found := load("rows"):
-        run = found["runs"]["folder"]
+        run = found["runs"]["large"]
         same = "equal bit for bit" if all(found["same"].values()) else "NOT equal"
         rows.append(
             f"| training and evaluation from {found['gb']:.1f} GB of steps in Parquet "
             f"({run['rows'] / 1e6:.1f} million, 60 features) | "
-            f"peak {run['peak_gb']:.2f} GB; weights and estimates {same} to those in memory | "
+            f"peak {run['peak_gb']:.2f} GB; weights and estimates {same} to those in memory (on a tenth of it) | "
             f"≤ {found['goals']['peak_gb']:g} GB |"
         )
     if found := load("predict"):
