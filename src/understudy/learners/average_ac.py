@@ -63,7 +63,7 @@ class AverageAC:
 
     decay: float = 0.5
     critic_lr: float = 0.1
-    actor_lr: float = 0.03
+    actor_lr: float = 0.3
     avg_reward_lr: float = 0.1
     scaled: bool = True
     clip_stddev: float = 1000.0

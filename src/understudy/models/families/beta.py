@@ -11,7 +11,7 @@ from understudy.models.families import quadrature as quad
 from understudy.models.families.family import Params, softplus
 
 MOST = 300.0  # of α − 1 and β − 1
-INSIDE = 1 - 1e-6  # how far from the middle an action may lie: at the very ends the density is 0
+INSIDE = 1 - 1e-7  # how far from the middle an action may lie: at the very ends the density is 0
 EDGE = 0.999  # where a logged action at the end of the box is taken to lie when its likelihood is asked
 REACH = 18.0  # nats below its peak at which the density, per dw, counts as 0
 

@@ -123,7 +123,7 @@ def _arc(xp: Any, z: Any) -> Any:
 
 
 def _bent(xp: Any, x: Any) -> Any:
-    """The antiderivative in ``Light.entropy``; at ±1, where a factor is 0 beside an endless log, its limit."""
+    """The antiderivative in ``Light.entropy``; P ∓ ⅔ in factors, which are 0 at ±1 as they should be."""
     x = xp.clip(x, -MOST, MOST)
-    p = x - x**3 / 3
-    return (p - 2 / 3) * xp.log(1 - x) + (p + 2 / 3) * xp.log(1 + x) + 2 * x**3 / 9 - 4 * x / 3
+    left, right = -((1 - x) ** 2) * (x + 2) / 3, (1 + x) ** 2 * (2 - x) / 3
+    return left * xp.log(1 - x) + right * xp.log(1 + x) + 2 * x**3 / 9 - 4 * x / 3
