@@ -10,7 +10,7 @@ from understudy.core.hashing import fractions
 from understudy.models.screen import probabilities
 from understudy.ops import explore
 
-CHUNK = 2048  # rows whose hidden layers stay in the cache
+CHUNK = 1024  # rows whose hidden layers stay in the cache
 
 
 class Scored(NamedTuple):
