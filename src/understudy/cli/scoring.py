@@ -44,21 +44,23 @@ def predict(
 
 @app.command()
 def export(
-    policy: Annotated[str, typer.Argument(help="Policy artifact: its folder, its id, or an alias.")],
+    policy: Annotated[str, typer.Argument(help="Policy artifact: its folder, its id, an alias; or a study.")],
     *,
     to: File,
     replace: Replace = False,
     home: Home = HOME,
     json: Json = False,
 ) -> None:
-    """Write a policy as one ONNX file: features, model, mask, exploration and draw, for any runtime.
+    """Write a policy as one ONNX file: features, model, mask, exploration and draw; or a study as one nested JSON.
 
     Example: understudy export runs/trees --to policy.onnx
     """
-    from understudy.runs.export import export
+    from understudy.runs.export import export, is_study, nested
 
+    if is_study(policy):
+        return say(Said([f"study {policy}, as one nested JSON"], path=str(nested(policy, to))), json=json)
     with working("exporting"):
         made = export(policy, to=to, home=home, replace=replace)
     lines = [f"policy {made.policy_id} in {made.size:,} bytes, ONNX opset {made.opset}"]
     told = {"policy_id": made.policy_id, "bytes": made.size, "opset": made.opset}
-    say(Said(lines, told, str(made.path)), json=json)
+    return say(Said(lines, told, str(made.path)), json=json)

@@ -29,14 +29,19 @@ def init(
     *,
     to: Annotated[Path, typer.Option("--to", help="File to write.")] = Path("experiment.yaml"),
     learner: Annotated[str, typer.Option(help="The learner whose settings are listed.")] = "",
+    agent: Annotated[Path | None, typer.Option(help="JSON of agent_name and parameters, to be made ours.")] = None,
+    env: Annotated[Path | None, typer.Option(help="With --agent: JSON of the environment.")] = None,
 ) -> None:
     """Write a commented experiment file to start from.
 
     Example: understudy init world --learner sac --to experiment.yaml
     """
+    from understudy.runs.sweep.foreign import import_experiment
     from understudy.runs.sweep.templates import write_template
 
-    made = str(write_template(kind, to, learner))
+    if (agent is None) != (env is None):
+        raise ConfigError("--agent and --env go together", hint="Give both files.", field="agent")
+    made = str(import_experiment(agent, env, to) if agent and env else write_template(kind, to, learner))
     try_it = f"cluster setup {to}" if kind in ("slurm", "aws-batch") else f"sweep {to} --to study"
     say(Said([f"try: understudy {try_it} --dry-run"], path=made), json=False)
 

@@ -21,14 +21,17 @@ class Stage:
     w: int
     seed: int
     finished: list[float] = field(default_factory=list)  # undiscounted returns of whole episodes, in order of their end
+    lengths: list[int] = field(default_factory=list)  # and their steps
     _view: View = field(init=False)
     _earned: np.ndarray = field(init=False)  # f64[w] by the episodes that go on
+    _taken: np.ndarray = field(init=False)  # i64[w] steps of those
     _choices: np.random.Generator = field(init=False)
     _last: list[tuple[Row, np.ndarray]] = field(default_factory=list, init=False)  # ticks of the last collection
 
     def __post_init__(self) -> None:
         world, self._choices = (np.random.default_rng(s) for s in np.random.SeedSequence(self.seed).spawn(2))
         self._view, self._earned = self.env.reset(world, self.w), np.zeros(self.w)
+        self._taken = np.zeros(self.w, np.int64)
 
     def collect(self, policy: Policy, ticks: int, *, again: int = 0) -> Steps:
         """``ticks`` steps of each of the w episodes, as episodes of their own: one world after the other, in order.
@@ -50,7 +53,9 @@ class Stage:
             following.append(after.context)
             self._earned += feedback.reward
             self.finished += self._earned[ended].tolist()
-            self._earned[ended] = 0.0
+            self._taken += 1
+            self.lengths += self._taken[ended].tolist()
+            self._earned[ended], self._taken[ended] = 0.0, 0
             self._view = self.env.renew(ended) if ended.any() else after
         self._last = list(zip(rows, following))
         return _steps(rows, np.stack(following, 1))

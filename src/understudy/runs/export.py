@@ -40,3 +40,16 @@ def export(policy: str | Path, *, to: str | Path, home: str | Path, replace: boo
     to.parent.mkdir(parents=True, exist_ok=True)
     write_file(to, raw)
     return Exported(to, policy_id, len(raw))
+
+
+def is_study(path: str) -> bool:
+    """Whether the path is a study folder, which is exported as figures."""
+    return (Path(path) / "study.json").exists()
+
+
+def nested(study: str, to: str | Path) -> Path:
+    """The finished runs of a study as one nested JSON; see ``sweep.nested``."""
+    from understudy.runs.sweep.nested import write_nested
+    from understudy.runs.sweep.study import open_study
+
+    return write_nested(open_study(study), Path(to))

@@ -17,7 +17,7 @@ from understudy.core.problem import Problem
 from understudy.core.protocols import EpisodicEnvironment, GradientLearner, Policy
 from understudy.core.steps import Steps
 from understudy.data.dataset import MemoryDataset
-from understudy.envs.rollout import mean_return
+from understudy.envs.rollout import played
 from understudy.envs.stage import Stage
 from understudy.learners.gradient import feature_map, prepared
 from understudy.learners.loop import CHUNK, run
@@ -72,11 +72,16 @@ class Growth:
 
 @dataclass(frozen=True)
 class Online:
-    """One evaluation of a training in a world."""
+    """One evaluation of a training in a world, its episodes, and those of the training since the last.
+
+    Episodes are (undiscounted returns f64[n], steps i64[n]).
+    """
 
     point: Point
     policy: Policy
     last: bool
+    judged: tuple[np.ndarray, np.ndarray]
+    trained: tuple[np.ndarray, np.ndarray]
 
 
 class Ring:
@@ -133,14 +138,15 @@ def learn_in(
             continue
         while due <= done:
             due += growth.eval_every
-        returns = stage.finished[seen:]
+        trained = np.array(stage.finished[seen:]), np.array(stage.lengths[seen:], np.int64)
         seen = len(stage.finished)
-        told = figures | ({"training_return": float(np.mean(returns))} if returns else {})
-        earned = mean_return(judge(), policy, growth.eval_episodes, derived(seed, "evaluation", done), max_steps=limit)
+        told = figures | ({"training_return": float(trained[0].mean())} if len(trained[0]) else {})
+        judged = played(judge(), policy, growth.eval_episodes, derived(seed, "evaluation", done), max_steps=limit)
+        earned = judged[0]
         told |= {"decisions": float(done)}
         error = float(earned.std(ddof=1) / math.sqrt(len(earned))) if len(earned) > 1 else None
         point = Point(epoch=0, updates=updates, figures=told, truth=float(earned.mean()), truth_error=error)
-        yield Online(point, policy, last)
+        yield Online(point, policy, last, judged, trained)
 
 
 def best_of(points: Sequence[Point]) -> int:

@@ -15,7 +15,7 @@ import msgspec
 from understudy.core.errors import ConfigError
 from understudy.core.hashing import canonical, content_id
 from understudy.core.jobs import Resources
-from understudy.core.protocols import GradientLearner, by_epochs
+from understudy.core.protocols import by_epochs
 from understudy.core.registry import unknown
 from understudy.data.artifact import read_manifest
 from understudy.data.places import here
@@ -31,9 +31,13 @@ _SHORT = {"learner.": "settings.", "env.": "env_settings."}
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"by": "with"}):
-    """How the policy of a run is judged: ``episodes`` in the world, and estimators on ``slice`` of a log."""
+    """How the policy of a run is judged: ``episodes`` in the world, and estimators on ``slice`` of a log.
+
+    ``trace``: of the judging episodes so many steps are kept, with their contexts and actions; none by default.
+    """
 
     episodes: int = 100
+    trace: int = 0
     by: tuple[str, ...] = ()
     slice: str = "select"
 
@@ -170,7 +174,7 @@ def overridden(experiment: Experiment, overrides: Mapping[str, Any]) -> Experime
         key = _long(key)
         if key in ("seed", "seeds"):
             fields["seeds"] = [value] if key == "seed" and isinstance(value, int) else value
-        elif key in sweep or isinstance(value, list) and not key.startswith("tune."):
+        elif key in sweep or (isinstance(value, list) and not key.startswith("tune.")):
             sweep[key] = value if isinstance(value, list) else [value]
         else:
             _put(fields, key, value)
@@ -250,7 +254,7 @@ def _check_world(config: Config, made: Any) -> None:
     world = make_env(config.env, config.env_settings)
     if config.growth is None:
         return
-    if not isinstance(made, GradientLearner) or not (by_epochs(made) or hasattr(made, "told")):
+    if not by_epochs(made) and not hasattr(made, "told") and not hasattr(made, "take"):
         raise ConfigError(f"{config.learner} learns from a log, not in a world", field="learner")
     if not episodic(world):
         raise ConfigError(f"{config.env} is a bandit", hint="understudy loop learns in those.", field="env")

@@ -21,7 +21,7 @@ from understudy.core.problem import Problem
 from understudy.data.artifact import read_manifest
 from understudy.data.dataset import decision_hashes
 from understudy.data.places import here
-from understudy.envs.rollout import played, rollout
+from understudy.envs.rollout import episodes, played, rollout
 from understudy.models.policies import floored
 from understudy.models.policy_file import save_policy
 from understudy.ope.evaluate import evaluate
@@ -34,20 +34,22 @@ from understudy.runs.sweep.experiment import Config, Run, growth
 from understudy.runs.train import ROWS
 from understudy.runs.worlds import make_env
 
-METRICS, EPISODES, CONFIG, COMMAND = "metrics.parquet", "episodes.parquet", "config.yaml", "command.txt"
+METRICS, EPISODES, TRACE = "metrics.parquet", "episodes.parquet", "trace.parquet"
+CONFIG, COMMAND = "config.yaml", "command.txt"
 METRIC_SCHEMA = pa.schema([("step", pa.int64()), ("metric", pa.string()), ("value", pa.float64())])
-EPISODE_SCHEMA = pa.schema([("episode", pa.int64()), ("return", pa.float64()), ("steps", pa.int64())])
+EPISODE_SCHEMA = pa.schema([("phase", pa.string()), ("step", pa.int64()), ("episode", pa.int64()),
+                            ("return", pa.float64()), ("steps", pa.int64())])  # fmt: skip
+FINAL, EVALUATION, TRAINING = "final", "evaluation", "training"  # phases of a run that episodes belong to
 RETURN = "return"  # the metric of the policy's own mean return, or mean reward of a bandit, in episodes of its own
 JUDGE = 1_000_000  # added to a run's seed: the episodes that judge a policy are none it was trained or chosen on
 
 
 @dataclass
 class Notes:
-    """What a run has to tell: figures by step, the returns and lengths of the episodes that judged it, seconds."""
+    """What a run has to tell: figures by step, episodes by phase and step (returns, lengths), seconds."""
 
     rows: dict[tuple[int, str], float] = field(default_factory=dict)
-    returns: np.ndarray = field(default_factory=lambda: np.empty(0))
-    lengths: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    episodes: list[tuple[str, int, np.ndarray, np.ndarray]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     step: int = 0
 
@@ -74,8 +76,12 @@ class Notes:
         columns = [[row[1] for row in rows], [row[0] for row in rows], [row[2] for row in rows]]
         pq.write_table(pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, METRIC_SCHEMA)],
                                             schema=METRIC_SCHEMA), folder / METRICS)  # fmt: skip
-        number = np.arange(len(self.returns))
-        pq.write_table(pa.table([number, self.returns, self.lengths], schema=EPISODE_SCHEMA), folder / EPISODES)
+        told = [
+            pa.table([[phase] * len(returns), np.full(len(returns), step), np.arange(len(returns)), returns, lengths],
+                     schema=EPISODE_SCHEMA)
+            for phase, step, returns, lengths in self.episodes
+        ]  # fmt: skip
+        pq.write_table(pa.concat_tables([EPISODE_SCHEMA.empty_table(), *told]).combine_chunks(), folder / EPISODES)
 
 
 def manifest_of(run: Run) -> Manifest:
@@ -105,6 +111,8 @@ def perform(run: Run, folder: Path) -> Notes:
     save_policy(policy, folder, problem=problem)
     save_file({"decisions": rows, "judged": rows[:0]}, folder / ROWS)
     notes.write(folder)
+    if run.config.env and run.config.evaluate.trace:
+        pq.write_table(_trace(run, policy), folder / TRACE)
     (folder / CONFIG).write_bytes(as_experiment(run))
     (folder / COMMAND).write_text(f"understudy run {CONFIG} --to STUDY  # makes STUDY/runs/{run.id}, the same bytes\n")
     return notes
@@ -151,7 +159,9 @@ def _in_world(run: Run, notes: Notes) -> tuple[Any, Problem, np.ndarray]:
         found = list(learn_in(made, world(), growth(run.config), seed=run.seed, judge=world))
     for online in found:
         told = dict(online.point.figures)
-        notes.note(int(told.pop("decisions")), told | {"evaluation": online.point.truth or 0.0})
+        step = int(told.pop("decisions"))
+        notes.note(step, told | {"evaluation": online.point.truth or 0.0})
+        notes.episodes += [(TRAINING, step, *online.trained), (EVALUATION, step, *online.judged)]
     best = found[best_of([online.point for online in found])]
     return best.policy, world().problem, np.empty(0, np.uint64)
 
@@ -166,7 +176,7 @@ def _judge(run: Run, policy: Any, notes: Notes) -> None:
         if config.env:
             returns, lengths = _returns(config, policy, JUDGE + run.seed)
             error = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else 0.0
-            notes.returns, notes.lengths = returns, lengths
+            notes.episodes.append((FINAL, notes.step, returns, lengths))
             notes.note(notes.step, {RETURN: returns.mean(), f"{RETURN}_std_error": error})
         if config.evaluate.by:
             data = open_slice(here(config.on), config.evaluate.slice)
@@ -182,3 +192,24 @@ def _returns(config: Config, policy: Any, seed: int) -> tuple[np.ndarray, np.nda
         return rewards, np.ones(len(rewards), np.int64)
     limit = None if world.problem.horizon else ENDLESS
     return played(world, policy, n, seed, max_steps=limit)  # type: ignore[arg-type]
+
+
+def _trace(run: Run, policy: Any) -> pa.Table:
+    """The first steps of the episodes that judged: episode, step, every feature, action, propensity, reward."""
+    world, judged = make_env(run.config.env, run.config.env_settings), run.config.evaluate
+    if world.problem.bandit:
+        steps = rollout(world, policy, judged.episodes, seed=JUDGE + run.seed)
+    else:
+        limit = None if world.problem.horizon else ENDLESS
+        steps = episodes(world, policy, judged.episodes, seed=JUDGE + run.seed, max_steps=limit)  # type: ignore[arg-type]
+    n, lengths = min(judged.trace, steps.n), np.diff(steps.starts)
+    actions = steps.action.reshape(steps.n, -1)
+    columns: dict[str, Any] = {
+        "episode": np.repeat(np.arange(len(lengths)), lengths)[:n],
+        "step": (np.arange(steps.n) - np.repeat(steps.starts[:-1], lengths))[:n],
+        **{f.name: steps.context[:n, j] for j, f in enumerate(world.problem.features)},
+        **{f"action_{j}" if actions.shape[1] > 1 else "action": actions[:n, j] for j in range(actions.shape[1])},
+        "propensity": steps.propensity[:n] if steps.propensity is not None else np.full(n, np.nan),
+        "reward": steps.reward[:n],
+    }
+    return pa.table(columns)

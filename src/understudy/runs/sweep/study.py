@@ -42,6 +42,7 @@ from understudy.runs.sweep.experiment import Experiment, Plan, Run, plan, read_e
 from understudy.runs.sweep.perform import manifest_of, perform
 
 EXPERIMENT, STUDY = "experiment.yaml", "study.json"
+_BEGINNING = {EXPERIMENT, STUDY, ".scratch", ".submitting", "submissions", "jobs"}  # seen while another begins the same
 SAY = Callable[[str], None]
 
 
@@ -153,9 +154,11 @@ def begin(experiment: Experiment, to: str | Path, runs: int | None = None) -> St
                 "Its results would be mixed with those of this one.", "Choose another folder.", field=str(folder),
             )  # fmt: skip
         return known
-    if study.away is None and folder.exists() and any(folder.iterdir()):
+    if study.away is None and folder.exists() and {path.name for path in folder.iterdir()} - _BEGINNING:
         raise StoreError(f"{folder} is not empty, and holds no study", hint="Choose another folder.", field=str(folder))
-    study.put(EXPERIMENT, msgspec.yaml.encode(whole))
+    body = msgspec.yaml.encode(whole)
+    if not study.put(EXPERIMENT, body) and (folder / EXPERIMENT).read_bytes() != body:
+        raise StoreError(f"another study is being begun in {folder}", hint="Choose another folder.", field=str(folder))
     study.put(STUDY, {"id": made.id, "settings": made.grid.total, "seeds": made.seeds, "code_version": __version__})
     return open_study(folder)
 

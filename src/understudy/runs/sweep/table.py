@@ -1,7 +1,7 @@
 """Saved results: one Parquet table per study, and its companions. Equal studies give equal bytes, wherever they ran.
 
 results.parquet   setting, seed, step, metric, value
-episodes.parquet  setting, seed, episode, return, steps: of the episodes that judged each policy
+episodes.parquet  setting, seed, phase, step, episode, return, steps: in training, evaluations, the final judgment
 runs.parquet      index, setting, seed, run, state, error, config
 times.parquet     setting, seed, what, seconds; host, started, ended: never the same twice, so they stand alone
 """
