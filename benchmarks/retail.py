@@ -105,6 +105,7 @@ def cells(quick: bool) -> dict[str, Any]:
         "largest": [(e.name, round(e.z, 2)) for e in sorted(found, key=lambda e: -abs(e.z))[:5]],
         "single_customers_and_categories": len(alone),
         "single_largest_z": float(alone.max()),
+        "single_share_beyond_2": float((alone > 2).mean()),
         "single_share_beyond_3": float((alone > 3).mean()),
     }
 

@@ -76,8 +76,8 @@ def compare_cell(seed: int, policy: str, means: Means, expected: dict[str, Any])
 def compare_single(seed: int, policy: str, means: Means, expected: dict[str, Any]) -> list[Compared]:
     """Single customers and categories.
 
-    The reference's errors of a customer come from fifteen batches of one autocorrelated path, or are not given; here
-    both errors come from the spread between our trajectories, of which the reference has three.
+    The reference's errors of a customer come from fifteen batches of one autocorrelated path, or are not given. Here
+    both errors are ours: of batches, times one factor by which trajectories differ more than their batches say.
     """
     theirs, label = expected["environments"][str(seed)]["policies"][policy], f"{seed}/{policy}"
     found = []
@@ -86,12 +86,15 @@ def compare_single(seed: int, policy: str, means: Means, expected: dict[str, Any
         ("customer visits", means.visit, theirs["by_customer"]["visit_probability"]),
         ("category", means.category, theirs["by_category"]["category_probability"]),
     ):
-        trajectory = ours.mean(0)
-        spread, n = trajectory.std(0, ddof=1), len(trajectory)
-        for i, value in enumerate(values):
-            mean = float(trajectory[:, i].mean())
-            errors = float(spread[i] / np.sqrt(n)), float(spread[i] / np.sqrt(THEIR_TRAJECTORIES))
-            found.append(Compared(f"{label}/{name} {i}", mean, errors[0], value, errors[1]))
+        mean, error = ratio(ours)
+        n = ours.shape[1]
+        spread = ours.mean(0).std(0, ddof=1) / np.sqrt(n)
+        error = error * max(float(np.sqrt(((spread / mean) ** 2).sum() / ((error / mean) ** 2).sum())), 1.0)
+        their = error * np.sqrt(n / THEIR_TRAJECTORIES)
+        found += [
+            Compared(f"{label}/{name} {i}", float(mean[i]), float(error[i]), value, float(their[i]))
+            for i, value in enumerate(values)
+        ]
     return found
 
 

@@ -30,6 +30,7 @@ NAMES = (
     "predict",
     "features",
     "envs",
+    "retail",
     "shuttle_learners",
     "learners",
     "learner_speed",
