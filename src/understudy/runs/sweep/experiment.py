@@ -174,6 +174,8 @@ def overridden(experiment: Experiment, overrides: Mapping[str, Any]) -> Experime
         key = _long(key)
         if key in ("seed", "seeds"):
             fields["seeds"] = [value] if key == "seed" and isinstance(value, int) else value
+        elif key == "sweep":  # the axes anew; those that are named after it are added
+            sweep = fields["sweep"] = dict(value)
         elif key in sweep or (isinstance(value, list) and not key.startswith("tune.")):
             sweep[key] = value if isinstance(value, list) else [value]
         else:

@@ -55,6 +55,13 @@ def test_a_further_round_of_seeds() -> None:
         made(seeds=[4, 9]).run(2)
 
 
+def test_axes_may_be_put_aside() -> None:
+    """``sweep={}`` empties the sweep; axes named after it stand, where they were once lost with it."""
+    base = Experiment(name="x", learner="direct", env="bandit", log={"episodes": 9}, sweep={"settings.a": [1, 2]})
+    found = overridden(base, {"sweep": {}, "log.episodes": [1, 2, 3]})
+    assert found.sweep == {"log.episodes": [1, 2, 3]} and overridden(base, {"sweep": {}}).sweep == {}
+
+
 def test_overrides(tmp_path: Path) -> None:
     """A value replaces, several sweep, ``learner.`` and ``env.`` are the open sections."""
     path = tmp_path / "e.yaml"
