@@ -121,8 +121,9 @@ def test_submitted_by_two_at_once(tmp_path: Path) -> None:
     """Nothing is started twice: each run is done once, and no worker finds another's work done."""
     file, study = experiment(tmp_path, seeds=4, group=2), tmp_path / "study"
     line = command("sweep", file, "--to", study, "--cluster", settings(tmp_path, workers=2))
-    both = [subprocess.Popen(line, stdout=-3, stderr=-3) for _ in range(2)]
-    assert [process.wait(120) for process in both] == [0, 0]
+    both = [subprocess.Popen(line, stdout=-3, stderr=-1, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
     all_there_once(study, 8)
     sent = [index for each in open_study(study).submissions() for job in each.jobs for index in job]
     assert sorted(sent) == list(range(8))
@@ -136,7 +137,10 @@ def test_a_worker_back_from_the_dead_overwrites_nothing(tmp_path: Path) -> None:
     run = study.plan.run(0)
     ghost = subprocess.Popen(command("run", study.folder, "--index", "0"), stdout=-1, stderr=-2, text=True)
     try:
-        until(lambda: bool(list((study.folder / "runs").glob(f".{run.id}*.partial"))), 0.0005)
+        until(
+            lambda: bool(list((study.folder / "runs").glob(f".{run.id}*.partial"))) or ghost.poll() is not None, 0.0005
+        )
+        assert ghost.poll() is None, ghost.communicate()[0]
         os.kill(ghost.pid, signal.SIGSTOP)
         assert not study.path(run).exists(), "it was to be stopped before it had finished"
         work(study, [0])
@@ -169,7 +173,7 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def until(holds, pause: float = 0.02, patience: float = 120.0) -> None:
+def until(holds, pause: float = 0.02, patience: float = 300.0) -> None:
     end = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < end, "it took too long"

@@ -84,6 +84,14 @@ def test_another_experiment_is_refused(tmp_path: Path) -> None:
         open_study(tmp_path / "t")
 
 
+def test_a_study_half_begun_is_begun_by_the_next(tmp_path: Path) -> None:
+    """Two that begin the same study at once, or one that was killed in the midst of it; another study is refused."""
+    (cheap(tmp_path / "s").folder / "study.json").unlink()
+    with pytest.raises(StoreError, match="another study is being begun"):
+        cheap(tmp_path / "s", seeds=3)
+    assert cheap(tmp_path / "s").plan.total == 8
+
+
 def test_a_changed_experiment_file_is_refused(tmp_path: Path) -> None:
     """Runs would be called by names that say another setting."""
     study = cheap(tmp_path / "s")
