@@ -242,7 +242,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bodies", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="1,000 bodies, nothing written")
     options = parser.parse_args()
+    n = 1_000 if options.quick else options.bodies
     from service import Server
 
     started = time.perf_counter()
@@ -250,14 +252,18 @@ def main() -> None:
         problem = Path(folder) / "problem.json"
         problem.write_text(json.dumps(PROBLEM))
         with Server(Path(folder) / "home", options=["--problem", str(problem)]) as server:
-            seen = asyncio.run(send(server.port, bodies(options.bodies, options.seed)))
+            seen = asyncio.run(send(server.port, bodies(n, options.seed)))
     for status, one, said in seen.wrong[:10]:
         print("WRONG", status, one.path, one.content_type, one.body[:300], said[:200], file=sys.stderr)
-    print(json.dumps({
+    found = {
         "bodies": sum(seen.statuses.values()), "wrong": len(seen.wrong), "seconds": time.perf_counter() - started,
         "statuses": {str(code): count for code, count in sorted(seen.statuses.items())},
         "unexpected_5xx": sum(n for code, n in seen.statuses.items() if code >= 500 and code not in (503, 507)),
-    }))  # fmt: skip
+    }  # fmt: skip
+    print(json.dumps(found))
+    if not options.quick:
+        (Path(__file__).parent / "results" / "fuzz.json").write_text(json.dumps(found, indent=1) + "\n")
+    raise SystemExit(1 if found["wrong"] or found["unexpected_5xx"] else 0)
 
 
 if __name__ == "__main__":

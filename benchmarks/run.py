@@ -43,6 +43,7 @@ NAMES = (
     "loop",
     "serve",
     "faults",
+    "fuzz",
 )
 
 
