@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,3 +85,19 @@ def _pick(
     last = running[ends - 1]
     at = np.searchsorted(running, before + u * (last - before), side="right")
     return starts + np.minimum(at - begins, sizes - 1)
+
+
+def lines_at_rest(shops: Sequence[Lines | None]) -> dict[str, np.ndarray]:
+    """The last lines of several shops as one array: ``lines`` i64[L, 5], shop first; none where none were."""
+    parts = [
+        np.column_stack([np.full(len(each.units), b), each.customer, each.category, each.product, each.units])
+        for b, each in enumerate(shops)
+        if each is not None
+    ]
+    return {"lines": np.concatenate([np.zeros((0, 5), np.int64), *parts])}
+
+
+def lines_of(arrays: Mapping[str, np.ndarray], b: int) -> Lines:
+    """Those of shop b."""
+    rows = arrays["lines"][arrays["lines"][:, 0] == b]
+    return Lines(*rows[:, 1:].T)

@@ -10,6 +10,7 @@ import numpy as np
 
 from understudy.core.errors import StoreError
 from understudy.core.protocols import DiscretePolicy, Feedback, State, View
+from understudy.envs.retail.baskets import lines_at_rest, lines_of
 from understudy.envs.retail.catalogue import Catalogue, draw_catalogue, read_catalogue
 from understudy.envs.retail.coupons import make_coupons, read_levels
 from understudy.envs.retail.law import LAWS
@@ -92,6 +93,25 @@ class Retail:
         """What is known now."""
         return View(self._context[: self._w])
 
+    def fields(self, b: int = 0) -> dict[str, np.ndarray]:
+        """The raw observation of the U customers of environment b, by the published names; the context condenses it."""
+        shop, rows = self.shops[b], slice(b * self.customers, (b + 1) * self.customers)
+        bought = np.zeros((self.customers, self.terms.catalogue.n), np.int32)
+        if shop.lines is not None:
+            bought[shop.lines.customer, shop.lines.product] = shop.lines.units
+        named = dict(zip(FEATURES, self._context[rows].T))
+        return {
+            "previous_transaction": bought,
+            "product_price": shop.shelf.price.astype(np.float32),
+            "marketing_feature": shop.marketing,
+            "observed_customer_product_feature": shop.shelf.x.T,
+            "avg_purchase_quantity": named["purchase_quantity"],
+            "avg_purchase_probability": named["purchase_probability"],
+            "avg_purchase_price": named["purchase_price"],
+            "avg_redeemed_discount": named["redeemed_discount"],
+            "avg_purchase_discount": named["purchase_discount"],
+        }
+
     def expected(self, action: np.ndarray | None = None) -> np.ndarray:
         """What this step pays on average: f64[w] under the coupons i32[w], or f64[w, k] for every coupon.
 
@@ -116,6 +136,7 @@ class Retail:
         """Everything ``from_state`` needs to go on from here, bit for bit. Noise has an address and is not in it."""
         arrays = {name: np.stack([getattr(shop, name) for shop in self.shops]) for name in MEMORY}
         arrays |= {"context": self._context.copy(), "t": np.array([shop.t for shop in self.shops], np.int64)}
+        arrays |= lines_at_rest([shop.lines for shop in self.shops])
         numbers = [shop.key[0] for shop in self.shops]
         config = {"settings": asdict(self.settings) | {"levels": list(self.settings.levels)}, "numbers": numbers}
         return State("retail", config | {"noise": self._noise, "next": self._next, "w": self._w}, arrays)
@@ -169,7 +190,7 @@ def from_state(state: State) -> Retail:
     for b, shop in enumerate(world.shops):
         for name in MEMORY:
             setattr(shop, name, state.arrays[name][b].copy())
-        shop.t = int(state.arrays["t"][b])
+        shop.t, shop.lines = int(state.arrays["t"][b]), lines_of(state.arrays, b)
         shop.look()
     world._context = state.arrays["context"].copy()
     return world
@@ -204,7 +225,7 @@ def retail(
         reward: ``revenue`` after coupon, or ``margin``: less ``cost`` times the base price of each unit.
         coupon: ``store`` for everything, or ``category``: none, or a level on one category.
         churn: chance that a customer who stays away in a step leaves for good.
-        catalogue: path of a published catalogue; None = the package's own.
+        catalogue: path of a published catalogue; None = the one beside ``draws``, else the package's own.
         draws: path of an environment's published static draws (env_0.npz), or a folder of such, taken in turn.
         reference_compat: tie parameters to each other as the published program does.
 
@@ -219,8 +240,12 @@ def retail(
 
 
 def _catalogue(settings: Settings) -> Catalogue:
+    """The file named, else the one beside the draws, else our own."""
     if settings.catalogue is not None:
         return read_catalogue(settings.catalogue)
+    if settings.draws is not None:
+        path = Path(settings.draws)
+        return read_catalogue((path if path.is_dir() else path.parent) / "catalogue.npz")
     return draw_catalogue(products=settings.products, tied=settings.reference_compat)
 
 

@@ -97,6 +97,9 @@ def test_a_state_at_rest_goes_on_exactly(options: dict[str, Any]) -> None:
     walk(world, 50, 5)  # 50 is two and a half environments
     again = from_state(world.state())
     assert (again.view().context == world.view().context).all()
+    for b in range(3):
+        both = world.fields(b), again.fields(b)
+        assert all((both[0][name] == both[1][name]).all() for name in both[0])
     for t in range(20):
         one, two = world.step(_coupons(50, t, 11)), again.step(_coupons(50, t, 11))
         assert (one[0].context == two[0].context).all() and (one[1].outcomes == two[1].outcomes).all()
@@ -226,3 +229,18 @@ def test_fixed_coupons_side_by_side_are_walks_one_by_one() -> None:
         assert log.outcomes is not None and log.m == 60
         assert (log.outcomes.reshape(60, 6, -1) == walked.swapaxes(0, 1)).all()
         assert (log.reward == log.outcomes[:, 0]).all() and (log.action == level).all()
+
+
+def test_the_context_condenses_the_raw_fields() -> None:
+    """Means over products of what the published program shows; five numbers are the same."""
+    world = retail(**SMALL)
+    walk(world, 40, 4)
+    view, fields = world.view().context[20:], world.fields(1)
+    n = world.terms.catalogue.n
+    assert fields["previous_transaction"].shape == (20, n) and fields["previous_transaction"].sum() > 0
+    assert fields["observed_customer_product_feature"].shape == (20, n)
+    np.testing.assert_allclose(fields["previous_transaction"].mean(1), view[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(fields["product_price"].mean(), view[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(fields["marketing_feature"], view[:, 2], rtol=1e-5)
+    np.testing.assert_allclose(fields["observed_customer_product_feature"].mean(1), view[:, 3], atol=1e-5)
+    assert (fields["avg_purchase_price"] == view[:, 6]).all()
