@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 import retail_cells
 from retail_cells import ARMS, REFERENCE
@@ -149,12 +150,12 @@ def _curve(environments: int, **settings: Any) -> dict[str, Any]:
 
 def delayed(quick: bool) -> dict[str, Any]:
     """Fixed coupons, and whoever takes what pays most now, knowing the truth: revenue of 50 steps."""
-    n = 2 if quick else 10
+    n = 2 if quick else 6
     earned = {name: _delayed(lambda _, level=level: level, n) for level, name in enumerate(COUPONS) if level % 2 == 0}
     greedy = _delayed(lambda world: world.expected().argmax(1), n)
     best = max(earned, key=lambda name: float(earned[name].mean()))
     gain = earned[best] - greedy
-    half = 2.26 * gain.std(ddof=1) / np.sqrt(n)  # Student's 97.5 % with 9 degrees of freedom
+    half = float(stats.t.ppf(0.975, n - 1)) * gain.std(ddof=1) / np.sqrt(n)
     return {
         "environments": n,
         "revenue": {name: float(each.mean()) for name, each in earned.items()},
@@ -178,7 +179,7 @@ def truth(quick: bool) -> dict[str, Any]:
     """The exact mean of what random coupons pay, and what they paid; and how much others' coupons move a customer."""
     world, rng, paid, exact, moved = retail(), np.random.default_rng(5), [], [], []
     world.reset(np.random.default_rng(4), 400)
-    for _ in range(10 if quick else 50):
+    for _ in range(10 if quick else 30):
         action = rng.integers(0, 11, 400).astype(np.int32)
         exact.append(world.expected(action))
         if len(moved) < 5:
@@ -242,7 +243,8 @@ def main() -> None:
         )
         print(f"{name} ({time.process_time() - start:.0f} CPU s): {json.dumps(result[name])}", flush=True)
         if not options.quick:
-            RESULT.write_text(json.dumps(result | {"bars": BARS}, indent=1) + "\n")
+            stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+            RESULT.write_text(json.dumps(stored | {name: result[name], "bars": BARS}, indent=1) + "\n")
     lacking = missed(result)
     raise SystemExit(f"missed: {', '.join(lacking)}" if lacking and not options.quick else 0)
 
