@@ -36,7 +36,8 @@ from understudy.testing.killing import Killer, kill, kill_element
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "sweep-faults.json"
 SAME = ("results.parquet", "episodes.parquet", "runs.parquet")
-SHARE, LIFE, SEED = 0.3, 0.8, 7
+SHARE, SEED, GROUP = 0.3, 7, 8
+LIFE = 1.2  # seconds of CPU that a worker of eight such runs takes, most of them for its imports
 
 
 def experiment(folder: Path, runs: int, group: int) -> Path:
@@ -111,11 +112,11 @@ def slurm() -> Iterator[None]:
 def on_slurm(folder: Path, runs: int) -> dict[str, Any]:
     """Elements of two jobs side by side, killed by scancel --signal=KILL."""
     with slurm():
-        return killed(folder, "slurm", runs, 2, {"kind": "slurm", "cores": 2, "every": 1.0})
+        return killed(folder, "slurm", runs, GROUP, {"kind": "slurm", "cores": 2, "every": 1.0})
 
 
 PARTS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
-    "local": lambda folder, runs: killed(folder, "local", runs, 1, {"workers": 2}),
+    "local": lambda folder, runs: killed(folder, "local", runs, GROUP, {"workers": 4}),
     "slurm": on_slurm,
     "twice": lambda folder, runs: twice(folder, runs // 5),
 }
