@@ -23,6 +23,7 @@ NAMES = (
     "audit",
     "ope",
     "sequential",
+    "compare",
     "data",
     "timeline",
     "spark",

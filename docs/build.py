@@ -223,11 +223,59 @@ def batch() -> list[str]:
     return rows
 
 
+def _rate(row: dict[str, Any], places: int = 1) -> str:
+    low, high = row["covers_limits"]
+    return f"{row['covers']:.{places}%} ({low:.1%}–{high:.1%})"
+
+
+def comparison_coverage() -> list[str]:
+    """Intervals of the three summaries, by law and number of runs; plain percentiles behind the stroke."""
+    rows = ["| returns | tasks × runs | mean | median | IQM |", "|---|---|---|---|---|"]
+    cases: dict[tuple[str, int, int], dict[str, dict[str, Any]]] = {}
+    for row in (load("compare") or {"coverage": []})["coverage"]:
+        cases.setdefault((row["law"], row["tasks"], row["runs"]), {})[row["summary"]] = row
+    for (law, tasks, runs), found in cases.items():
+        told = (f"{found[name]['covers']:.1%} / {found[name]['plain']:.1%}" for name in ("mean", "median", "iqm"))
+        rows.append(f"| {law} | {tasks} × {runs} | {' | '.join(told)} |")
+    return rows
+
+
+def comparison_claims() -> list[str]:
+    """Twenty identical learners: how often anything is claimed, and the critical values of two methods."""
+    rows = [
+        "| returns | runs | Holm | intervals | unadjusted | max-t bootstrap | critical t: Bonferroni, max-t |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in (load("compare") or {"false_claims": []})["false_claims"]:
+        low, high = row["holm_limits"]
+        critical = f"{row['bonferroni_critical']:.1f}, {row['max_t_critical']:.1f}"
+        rows.append(
+            f"| {row['law']} | {row['runs']} | {row['holm']:.1%} ({low:.1%}–{high:.1%}) | {row['interval']:.1%} | "
+            f"{row['unadjusted']:.1%} | {row['max_t']:.1%} | {critical} |"
+        )
+    return rows
+
+
+def comparison_optimism() -> list[str]:
+    """Best of twenty twins, reported in three ways: coverage with exact limits, and bias in units of the returns."""
+    rows = ["| returns | choosing, fresh | reported | covers | bias |", "|---|---|---|---|---|"]
+    names = {
+        "fresh_iqm": "fresh seeds, IQM", "fresh_mean": "fresh seeds, mean", "naive_iqm": "the seeds that chose, IQM",
+        "naive_mean": "the seeds that chose, mean", "corrected_mean": "`--same-seeds`, mean",
+    }  # fmt: skip
+    for row in (load("compare") or {"optimism": []})["optimism"]:
+        case = f"| {row['law']} | {row['choosing']}, {row['fresh_seeds']} |"
+        rows += [f"{case} {said} | {_rate(row[name])} | {row[name]['bias']:+.3f} |" for name, said in names.items()]
+    return rows
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "speed": speed, "demos": demos, "live": live, "gates": gates, "guardrail": guardrail, "learners": learners,
     "learner_speed": learner_speed, "selection": selection, "batch": batch,
+    "comparison_coverage": comparison_coverage, "comparison_claims": comparison_claims,
+    "comparison_optimism": comparison_optimism,
 }  # fmt: skip
-PAGES = (ROOT / "README.md", ROOT / "docs" / "loop.md", ROOT / "docs" / "learning.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "loop.md", ROOT / "docs" / "learning.md", ROOT / "docs" / "compare.md")
 
 
 def filled(text: str) -> str:
