@@ -33,9 +33,9 @@ TABLES: Mapping[str, str] = {
 
 # Optional packages and the extra that brings each.
 EXTRAS: Mapping[str, str] = {
-    "jax": "learn", "optax": "learn", "equinox": "learn", "gymnasium": "gym", "optuna": "tune", "onnx": "onnx",
-    "onnxruntime": "onnx", "pyspark": "spark", "vowpalwabbit": "vw", "h5py": "hdf5", "boto3": "aws", "obstore": "aws",
-    "botocore": "aws", "psycopg": "postgres",
+    "jax": "learn", "optax": "learn", "equinox": "learn", "gymnasium": "gym", "mujoco": "mujoco", "optuna": "tune",
+    "onnx": "onnx", "onnxruntime": "onnx", "pyspark": "spark", "vowpalwabbit": "vw", "h5py": "hdf5", "boto3": "aws",
+    "obstore": "aws", "botocore": "aws", "psycopg": "postgres",
 }  # fmt: skip
 
 
