@@ -35,7 +35,7 @@ partition: ""
 modules: []                         # loaded before everything else
 environment: /home/ME/understudy    # made by cluster setup, with this python:
 python: python3
-install: [understudy]
+install: []                         # empty: this version of understudy, with its learners
 cores: 1                            # one element of an array does cores x sequential jobs, cores at a time
 sequential: 1
 at_once: 0                          # elements at most; 0: all there is room for
