@@ -254,6 +254,24 @@ class EpisodicEnvironment(Environment, Protocol):
         ...
 
 
+@runtime_checkable
+class Telling(Protocol):
+    """A world that can say more of what a policy did than the rewards it earned."""
+
+    def figures(self, steps: Steps) -> Mapping[str, float]:
+        """Figures by name, of whole episodes in this world."""
+        ...
+
+
+@runtime_checkable
+class Revealing(Protocol):
+    """A world that knows what every action would have paid on average, in the states that a walk passed through."""
+
+    def revealed(self, policy: Policy, episodes: int, seed: int, width: int | None = None) -> tuple[Steps, np.ndarray]:
+        """(the log of a policy, E[r|state, a] f64[n, k] of its n steps); equal arguments, equal logs."""
+        ...
+
+
 class Store(Protocol):
     """Moves bytes by key; knows nothing of what they mean. Keys are relative paths with ``/``.
 

@@ -111,6 +111,15 @@ def bandit_steps(
     )
 
 
+def apart(steps: Steps) -> Steps:
+    """The same decisions, each an episode of its own: what a one-step question asks of them. Units stay theirs."""
+    whole = {"final_context": None, "final_allowed": None, "span": None}
+    return steps.with_(
+        starts=np.arange(steps.n + 1, dtype=np.int64), unit=steps.row_unit, terminated=np.ones(steps.n, bool),
+        truncated=np.zeros(steps.n, bool), **whole,
+    )  # fmt: skip
+
+
 def concat(parts: Sequence[Steps]) -> Steps:
     """Several batches as one, in order. Optional columns must be present in all or in none."""
     if len(parts) == 1:

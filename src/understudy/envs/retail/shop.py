@@ -25,7 +25,7 @@ from understudy.envs.retail.step import (
 )
 from understudy.envs.retail.streams import Purpose, stream
 
-OUTCOMES = ("revenue", "cost", "units", "new_categories", "coupon_spend", "environment", "sensitivity")
+OUTCOMES = ("revenue", "cost", "units", "new_categories", "coupon_spend", "environment", "sensitivity", "customer")
 MEMORY = ("tallies", "age", "before", "came", "value", "goodwill", "seen", "on")
 
 
@@ -169,4 +169,5 @@ class Shop:
             shelf * off,
         ]
         sums = [lines.sum(column, customers) for column in columns]
-        return np.stack([*sums, np.full(customers, float(self.key[0])), self.market.sensitivity], 1)
+        places = np.arange(customers, dtype=np.float64)
+        return np.stack([*sums, np.full(customers, float(self.key[0])), self.market.sensitivity, places], 1)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from understudy.core.errors import StoreError
-from understudy.core.protocols import DiscretePolicy, Feedback, State, View
+from understudy.core.errors import ConfigError, StoreError
+from understudy.core.protocols import DiscretePolicy, Feedback, Policy, State, View
+from understudy.core.steps import Steps
+from understudy.envs.retail import told
 from understudy.envs.retail.baskets import lines_at_rest, lines_of
 from understudy.envs.retail.catalogue import Catalogue, draw_catalogue, read_catalogue
 from understudy.envs.retail.coupons import make_coupons, read_levels
@@ -131,6 +133,18 @@ class Retail:
     def true_value(self, policy: DiscretePolicy) -> float:
         """The exact one-step value of a policy here and now: the mean over customers of Σ_a π(a|x) E[r|a]."""
         return float((policy.probs(self.view().context) * self.expected()).sum(1).mean())
+
+    def figures(self, steps: Steps) -> dict[str, float]:
+        """Revenue, demand, retention, reach, spend and coupons of whole episodes here; of all, and of either half."""
+        return told.figures(steps, self.problem, len(self.terms.catalogue.sizes))
+
+    def revealed(
+        self, policy: Policy, episodes: int, seed: int, width: int | None = None
+    ) -> tuple[Steps, np.ndarray]:
+        """(the log of a policy, what every coupon would have paid on average in each of its n steps f64[n, k])."""
+        if self.settings.churn:
+            raise ConfigError("retail: what coupons would have paid is told where nobody leaves", field="churn")
+        return told.revealed(self, policy, episodes, seed, width)
 
     def state(self) -> State:
         """Everything ``from_state`` needs to go on from here, bit for bit. Noise has an address and is not in it."""

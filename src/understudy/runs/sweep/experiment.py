@@ -33,13 +33,17 @@ _SHORT = {"learner.": "settings.", "env.": "env_settings."}
 class Judged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"by": "with"}):
     """How the policy of a run is judged: ``episodes`` in the world, and estimators on ``slice`` of a log.
 
-    ``trace``: of the judging episodes so many steps are kept, with their contexts and actions; none by default.
+    ``env_settings``: of the world that judges, where they differ from those of the world that taught. ``trace``: of
+    the judging episodes so many steps are kept, with their contexts, actions and outcomes; none by default. ``log``:
+    without a dataset, estimators read that many episodes of uniform actions in the world that judges.
     """
 
     episodes: int = 100
+    env_settings: dict[str, Any] = {}
     trace: int = 0
     by: tuple[str, ...] = ()
     slice: str = "select"
+    log: int = 100
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +66,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     evaluate: Judged = Judged()
 
     @property
+    def judging(self) -> dict[str, Any]:
+        """Settings of the world that judges."""
+        return {**self.env_settings, **self.evaluate.env_settings}
+
+    @property
     def way(self) -> str:
         """How it learns: "log", "world" or "dataset"."""
         return "dataset" if self.on else "world" if self.growth is not None else "log"
@@ -76,7 +85,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     ``sweep``: dotted field → values, or any name → mappings of dotted fields, which then change together. ``seeds``: a
     number of them, ``first:last`` (the last not included), or a list. ``group``: runs per job, one after the other.
-    ``tune``: what ``understudy tune`` searches, in place of a sweep.
+    ``tune``: what ``understudy tune`` searches, in place of a sweep. ``report``: the page that is made of the whole
+    study when its last run is done.
     """
 
     name: str
@@ -95,6 +105,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tune: Tune | None = None
     resources: Resources = Resources()
     group: int = 1
+    report: str = ""
 
 
 @dataclass(frozen=True)
@@ -254,6 +265,8 @@ def _check_world(config: Config, made: Any) -> None:
     if not config.env:
         raise ConfigError("no world is named", hint="Write env: NAME.", field="env")
     world = make_env(config.env, config.env_settings)
+    if make_env(config.env, config.judging).problem.actions != world.problem.actions:
+        raise ConfigError("the world that judges has other actions", field="evaluate.env_settings")
     if config.growth is None:
         return
     if not by_epochs(made) and not hasattr(made, "told") and not hasattr(made, "take"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,12 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from understudy import __version__
+from understudy.core.evidence import Estimate
+from understudy.core.hashing import canonical
 from understudy.core.manifest import Manifest, Parent
 from understudy.core.problem import Problem
+from understudy.core.protocols import Telling
+from understudy.core.steps import Steps
 from understudy.data.artifact import read_manifest
 from understudy.data.dataset import decision_hashes
 from understudy.data.places import here
@@ -25,12 +29,14 @@ from understudy.envs.rollout import episodes, played, rollout
 from understudy.models.policies import floored
 from understudy.models.policy_file import save_policy
 from understudy.ope.evaluate import evaluate
+from understudy.ops.returns import totals
 from understudy.runs.example import logged_in
 from understudy.runs.online import best_of, learn_in
 from understudy.runs.play import ENDLESS
 from understudy.runs.settings import learner
 from understudy.runs.slices import open_slice
-from understudy.runs.sweep.experiment import Config, Run, growth
+from understudy.runs.sweep.beside import TRUE_RETURN, estimated, truths, uniform_log
+from understudy.runs.sweep.experiment import Run, growth
 from understudy.runs.train import ROWS
 from understudy.runs.worlds import make_env
 
@@ -52,6 +58,7 @@ class Notes:
     episodes: list[tuple[str, int, np.ndarray, np.ndarray]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     step: int = 0
+    trace: pa.Table | None = None
 
     def note(self, step: int, figures: Mapping[str, float]) -> None:
         """Figures at a step; the same figure noted twice at a step stays as it was noted last."""
@@ -111,8 +118,8 @@ def perform(run: Run, folder: Path) -> Notes:
     save_policy(policy, folder, problem=problem)
     save_file({"decisions": rows, "judged": rows[:0]}, folder / ROWS)
     notes.write(folder)
-    if run.config.env and run.config.evaluate.trace:
-        pq.write_table(_trace(run, policy), folder / TRACE)
+    if notes.trace is not None:
+        pq.write_table(notes.trace, folder / TRACE)
     (folder / CONFIG).write_bytes(as_experiment(run))
     (folder / COMMAND).write_text(f"understudy run {CONFIG} --to STUDY  # makes STUDY/runs/{run.id}, the same bytes\n")
     return notes
@@ -135,10 +142,22 @@ def _from_dataset(run: Run, notes: Notes) -> tuple[Any, Problem, np.ndarray]:
 
 def _from_log(run: Run, notes: Notes) -> tuple[Any, Problem, np.ndarray]:
     world = make_env(run.config.env, run.config.env_settings)
-    assert run.config.log is not None
     with notes.timed("collect"):
-        data = logged_in(world, run.config.log, run.seed)
+        data = _collected(run, world)
     return _fitted(run, data, notes), data.problem, decision_hashes(data)
+
+
+_KEPT: dict[bytes, Any] = {}  # the last log that was collected: the runs of one worker often learn from the same
+
+
+def _collected(run: Run, world: Any) -> Any:
+    config = run.config
+    assert config.log is not None
+    recipe = canonical([config.env, config.env_settings, config.log, run.seed])
+    if recipe not in _KEPT:
+        _KEPT.clear()
+        _KEPT[recipe] = logged_in(world, config.log, run.seed)
+    return _KEPT[recipe]
 
 
 def _fitted(run: Run, data: Any, notes: Notes) -> Any:
@@ -174,42 +193,71 @@ def _judge(run: Run, policy: Any, notes: Notes) -> None:
     config = run.config
     with notes.timed("evaluate"):
         if config.env:
-            returns, lengths = _returns(config, policy, JUDGE + run.seed)
-            error = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else 0.0
-            notes.episodes.append((FINAL, notes.step, returns, lengths))
-            notes.note(notes.step, {RETURN: returns.mean(), f"{RETURN}_std_error": error})
-        if config.evaluate.by:
+            _played(run, policy, notes)
+        if config.evaluate.by and config.on:
             data = open_slice(here(config.on), config.evaluate.slice)
-            for e in evaluate(data, {"policy": policy}, config.evaluate.by, seed=run.seed):
-                low, high = (np.nan if bound is None else bound for bound in (e.low, e.high))
-                notes.note(notes.step, {e.estimator: e.value, f"{e.estimator}_low": low, f"{e.estimator}_high": high})
+            _noted(notes, evaluate(data, {"policy": policy}, config.evaluate.by, seed=run.seed))
+        elif config.evaluate.by:
+            log = uniform_log(config, run.seed)
+            _noted(notes, estimated(policy, log, config.evaluate.by, run.seed))
+            notes.note(notes.step, truths(config, policy, log))
 
 
-def _returns(config: Config, policy: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    world, n = make_env(config.env, config.env_settings), config.evaluate.episodes
-    if world.problem.bandit:
-        rewards = rollout(world, policy, n, seed=seed).reward
-        return rewards, np.ones(len(rewards), np.int64)
-    limit = None if world.problem.horizon else ENDLESS
-    return played(world, policy, n, seed, max_steps=limit)  # type: ignore[arg-type]
-
-
-def _trace(run: Run, policy: Any) -> pa.Table:
-    """The first steps of the episodes that judged: episode, step, every feature, action, propensity, reward."""
-    world, judged = make_env(run.config.env, run.config.env_settings), run.config.evaluate
-    if world.problem.bandit:
-        steps = rollout(world, policy, judged.episodes, seed=JUDGE + run.seed)
+def _played(run: Run, policy: Any, notes: Notes) -> None:
+    """Episodes in the world that judges: returns, whatever else it tells of them, and their steps where asked for."""
+    config, seed = run.config, JUDGE + run.seed
+    world = make_env(config.env, config.judging)
+    told = isinstance(world, Telling)
+    if world.problem.bandit or told or config.evaluate.trace:
+        steps = _steps(world, policy, config.evaluate.episodes, seed)
+        returns, lengths = totals(steps, 1.0), np.diff(steps.starts)
+        if told:
+            notes.note(notes.step, world.figures(steps))
+        notes.trace = _trace(steps, world.problem, config.evaluate.trace) if config.evaluate.trace else None
+        discounted = None if world.problem.bandit else totals(steps, world.problem.discount)
     else:
         limit = None if world.problem.horizon else ENDLESS
-        steps = episodes(world, policy, judged.episodes, seed=JUDGE + run.seed, max_steps=limit)  # type: ignore[arg-type]
-    n, lengths = min(judged.trace, steps.n), np.diff(steps.starts)
+        returns, lengths = played(world, policy, config.evaluate.episodes, seed, max_steps=limit)  # type: ignore
+        discounted = None
+    notes.episodes.append((FINAL, notes.step, returns, lengths))
+    notes.note(notes.step, _mean(RETURN, returns))
+    if discounted is not None and config.evaluate.by and not config.on:
+        notes.note(notes.step, _mean(TRUE_RETURN, discounted))
+
+
+def _mean(name: str, values: np.ndarray) -> dict[str, float]:
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    return {name: float(values.mean()), f"{name}_std_error": float(error)}
+
+
+def _steps(world: Any, policy: Any, n: int, seed: int) -> Steps:
+    if world.problem.bandit:
+        return rollout(world, policy, n, seed=seed)
+    return episodes(world, policy, n, seed=seed, max_steps=None if world.problem.horizon else ENDLESS)
+
+
+def _trace(steps: Steps, problem: Problem, most: int) -> pa.Table:
+    """The first of these steps: episode, step, every feature, action, propensity, reward, outcomes."""
+    n, lengths = min(most, steps.n), np.diff(steps.starts)
     actions = steps.action.reshape(steps.n, -1)
     columns: dict[str, Any] = {
         "episode": np.repeat(np.arange(len(lengths)), lengths)[:n],
         "step": (np.arange(steps.n) - np.repeat(steps.starts[:-1], lengths))[:n],
-        **{f.name: steps.context[:n, j] for j, f in enumerate(world.problem.features)},
+        **{f.name: steps.context[:n, j] for j, f in enumerate(problem.features)},
         **{f"action_{j}" if actions.shape[1] > 1 else "action": actions[:n, j] for j in range(actions.shape[1])},
         "propensity": steps.propensity[:n] if steps.propensity is not None else np.full(n, np.nan),
         "reward": steps.reward[:n],
     }
+    if steps.outcomes is not None:
+        columns |= {f"outcome.{name}": steps.outcomes[:n, j] for j, name in enumerate(problem.outcome_names)}
     return pa.table(columns)
+
+
+def _noted(notes: Notes, estimates: Iterable[Estimate | str]) -> None:
+    """Estimates with their intervals; where one is refused, NaN."""
+    for e in estimates:
+        if isinstance(e, str):
+            notes.note(notes.step, dict.fromkeys((e, f"{e}_low", f"{e}_high"), np.nan))
+            continue
+        low, high = (np.nan if bound is None else bound for bound in (e.low, e.high))
+        notes.note(notes.step, {e.estimator: e.value, f"{e.estimator}_low": low, f"{e.estimator}_high": high})
