@@ -85,6 +85,8 @@ def test_a_study_is_the_same_in_a_bucket_in_containers_and_in_a_folder(work):
     assert len(keys("studies/b/submissions/")) == again == 1
     do(f"logs {CLOUD}/b --index 0")
     do(f"show {CLOUD}/b")
+    do(f"compare {CLOUD}/b --by settings.amount --same-seeds --to {CLOUD}/page")
+    assert any(key.startswith("studies/page/") and key.endswith(".html") for key in keys())
 
 
 def test_a_run_is_a_policy_that_other_verbs_take_from_there(work):
@@ -105,7 +107,7 @@ def test_two_machines_do_each_run_once(work):
         (work / home).mkdir()
         line = ["-c", "from understudy.cli import run; run()", "run", f"{CLOUD}/a", "--index", "0:4"]
         workers.append(subprocess.Popen([sys.executable, *line], cwd=work / home))
-    assert [worker.wait(120) for worker in workers] == [0, 0]
+    assert [worker.wait(300) for worker in workers] == [0, 0]
     assert len({key.split("/")[3] for key in keys("studies/a/runs/") if key.endswith("manifest.json")}) == 4
 
 

@@ -38,7 +38,7 @@ def queue(amazon, tmp_path) -> AwsBatch:
 
 
 def until_ended(queue: AwsBatch, name: str) -> tuple[str, ...]:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while any(state in ALIVE for state in queue.poll(name)) and time.monotonic() < end:
         time.sleep(0.1)
     return queue.poll(name)
