@@ -183,7 +183,7 @@ def test_of_two_writers_one_has_made_it(amazon, tmp_path):
         subprocess.Popen([sys.executable, "-c", PUBLISH, str(tmp_path / f"{k % 3}" / "a"), f"{CLOUD}/a"])
         for k in range(6)
     ]
-    assert [writer.wait(120) for writer in writers] == [0] * 6
+    assert [writer.wait(300) for writer in writers] == [0] * 6
     there = standing(f"{CLOUD}/a")
     assert there is not None and there.id in made
     assert verify_artifact(fetch(f"{CLOUD}/a", tmp_path / "cache")).id == there.id
