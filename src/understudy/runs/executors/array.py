@@ -43,8 +43,6 @@ class Array:
 
         The folder is filled elsewhere and then renamed, which a folder that holds anything refuses.
         """
-        if not _NAME.fullmatch(self.place.name):
-            raise ConfigError(f"{self.place.name!r} cannot be the name of an array of jobs", field="name")
         scratch = self.place.with_name(f".{self.place.name}.{uuid4().hex}")
         scratch.mkdir(parents=True)
         (scratch / _JOBS).write_bytes(msgspec.json.encode([[job.argv, job.resources] for job in jobs]))
@@ -120,6 +118,13 @@ class Array:
         partial = self.place / f".{name}.{uuid4().hex}"
         partial.write_bytes(body)
         os.replace(partial, self.place / name)
+
+
+def array_in(folder: Path, name: str) -> Array:
+    """The array of that name, which becomes a folder and a word in scripts. Raises: ConfigError if it cannot."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} cannot be the name of an array of jobs", field="name")
+    return Array(folder / name)
 
 
 def _ended(k: int, names: Collection[str]) -> JobState | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.core.jobs import Job, JobState
-from understudy.runs.executors.array import Array
+from understudy.runs.executors.array import array_in
 from understudy.runs.executors.local import Local, known
 
 
@@ -25,7 +25,7 @@ class Inline:
         """Run the jobs, here and now. Raises: KeyboardInterrupt when interrupted, with what ran ended."""
         for other in after:
             known(self.poll(other), other)
-        if Array(self.folder / name).take(jobs):
+        if array_in(self.folder, name).take(jobs):
             Local(self.folder, workers=1).run(name, after)
 
     def poll(self, name: str) -> tuple[JobState, ...]:

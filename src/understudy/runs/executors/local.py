@@ -21,7 +21,7 @@ import msgspec
 
 from understudy.core.errors import ConfigError
 from understudy.core.jobs import ALIVE, Job, JobState, Resources
-from understudy.runs.executors.array import Array
+from understudy.runs.executors.array import Array, array_in
 from understudy.runs.executors.machine import Machine, alive, here, machine, started
 from understudy.runs.executors.pool import GRACE, TICK, Pool
 
@@ -112,7 +112,7 @@ class Local:
         return replace(machine(), cpus=self.workers or machine().cpus)
 
     def _array(self, name: str) -> Array:
-        return Array(self.folder / name)
+        return array_in(self.folder, name)
 
     def _claim(self, array: Array, pid: int) -> None:
         array.write("pool.json", msgspec.json.encode({"where": here(), "pid": pid, "started": started(pid)}))

@@ -19,6 +19,7 @@ from understudy.runs.executors.array import Array
 from understudy.runs.executors.machine import Machine, kind
 
 TICK = 0.05  # seconds between looks at the children
+MINUTE = 60.0  # seconds
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -36,7 +37,7 @@ class Child:
     @property
     def late(self) -> bool:
         """Whether it has used up its minutes."""
-        return time.time() - self.started > 60 * self.asked.minutes
+        return time.time() - self.started > MINUTE * self.asked.minutes
 
 
 class Pool:

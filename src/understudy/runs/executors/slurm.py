@@ -19,7 +19,7 @@ import msgspec
 
 from understudy.core.errors import ExecutorError
 from understudy.core.jobs import ALIVE, Job, JobState
-from understudy.runs.executors.array import Array
+from understudy.runs.executors.array import Array, array_in
 from understudy.runs.executors.element import LAYOUT, Layout, layout_of
 from understudy.runs.executors.local import known
 from understudy.runs.executors.slurm_ask import ask, asked_again, need_tools
@@ -135,7 +135,7 @@ class Slurm:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def _array(self, name: str) -> Array:
-        return Array(self.folder / name)
+        return array_in(self.folder, name)
 
     def _asked(self, jobs: Sequence[Job]) -> Asked:
         return asked_for([job.resources for job in jobs], self.cores, self.sequential)
