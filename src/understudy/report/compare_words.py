@@ -102,9 +102,9 @@ def p_value(p: float | None) -> str:
 
 
 def runs(row: Result) -> str:
-    """As in "5 runs, 1 of them failed, 1 missing"."""
+    """As in "5 runs, 1 failed, 1 missing"."""
     text = f"{len(row.scores)} run{'s' * (len(row.scores) != 1)}"
-    text += f", {len(row.failed)} of them failed" if row.failed else ""
+    text += f", {len(row.failed)} failed" if row.failed else ""
     return text + (f", {len(row.missing)} missing" if row.missing else "")
 
 
