@@ -110,7 +110,7 @@ def _update(learner: GreedyAC) -> c.Update:
 
     def objective(parameters: Any, state: Training, key: Any, batch: Batch) -> tuple[Any, dict[str, Any]]:
         actor, proposal, critic = parameters
-        q, (here, there) = batch.action.shape[-1], package.random.split(key)
+        q, (here, there, aside) = batch.action.shape[-1], package.random.split(key, 3)
         own, wide = (c.spoken(xp, family, net, batch.x, q) for net in (actor, proposal))
         proposed = c.tried(package, here, family, frozen(wide), learner.n_rho[0])
         good = best(xp, c.many(xp, frozen(critic), batch.x, proposed).min(0), proposed, learner.n_rho)
@@ -120,7 +120,7 @@ def _update(learner: GreedyAC) -> c.Update:
         wrong = c.error(xp, batch, logged, c.target(learner, batch, ahead))
         entropy = family.entropy(xp, wide)
         if entropy is None:  # of one more draw, through which its slope passes
-            entropy = -family.drawn(xp, wide, c.noise(package, there, family, batch.action.shape))[1]
+            entropy = -family.drawn(xp, wide, c.noise(package, aside, family, batch.action.shape))[1]
         narrow = percentile_loss(family.likelihood(xp, own, good), batch)
         broad = percentile_loss(family.likelihood(xp, wide, good), batch) - learner.temperature * entropy.mean()
         return wrong + narrow + broad, {"loss": wrong, "q": logged.mean(), "entropy": entropy.mean()}
