@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 
 from understudy.core.errors import ConfigError
 from understudy.core.service import Mode
-from understudy.data.ledger import Ledger
+from understudy.data.ledger import Ledger, Promotion
 from understudy.data.ledger_tables import traffic
 
 
@@ -70,3 +71,9 @@ def _current(db: sa.Connection, alias: str) -> Direction:
     query = sa.select(traffic).where(traffic.c.alias == alias).order_by(traffic.c.version.desc()).limit(1)
     row = db.execute(query).mappings().first()
     return Direction(alias=alias) if row is None else Direction(**row)
+
+
+def kept_beside(history: Sequence[Promotion], live: str, other: str | None) -> bool:
+    """Whether ``other`` has its share because ``live`` took its place and is being watched: it is not on trial."""
+    places = [i for i, change in enumerate(history) if change.policy == live and change.kind != "rollback"]
+    return bool(places) and places[-1] > 0 and history[places[-1] - 1].policy == other

@@ -106,12 +106,6 @@ def _before(history: Sequence[Promotion]) -> str | None:
     return stack[-2] if len(stack) > 1 and stack[-2] != LOGGED else None
 
 
-def kept_beside(history: Sequence[Promotion], live: str, other: str | None) -> bool:
-    """Whether ``other`` has its share because ``live`` took its place and is being watched: it is not on trial."""
-    places = [i for i, change in enumerate(history) if change.policy == live and change.kind != "rollback"]
-    return bool(places) and places[-1] > 0 and history[places[-1] - 1].policy == other
-
-
 def _since(course: Course, live: Promotion) -> list[Path]:
     """Datasets of the turns that were served since this promotion, the one that is just being joined left out."""
     return [

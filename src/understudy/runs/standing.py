@@ -14,9 +14,9 @@ from understudy.core.evidence import Estimate, Lift
 from understudy.data.home import LOGGED, Home, now
 from understudy.data.journal import Change, Journal
 from understudy.data.ledger import Promotion
-from understudy.data.traffic import Direction, Traffic
+from understudy.data.traffic import Direction, Traffic, kept_beside
 from understudy.report.loop_model import LoopRow
-from understudy.runs import guard, hosting
+from understudy.runs import hosting
 from understudy.runs.course import Course, open_course
 from understudy.runs.prove import LIFT, verdict_folder
 
@@ -66,7 +66,7 @@ def status(home: str | Path | Home, experiment: str) -> Standing:
         live=live.policy if live else LOGGED,
         trial=direction.candidate or "" if direction.mode == "canary" else "",
         share=direction.share,
-        watched=live is not None and guard.kept_beside(history, live.policy, direction.candidate),
+        watched=live is not None and kept_beside(history, live.policy, direction.candidate),
         by_hand=_by_hand(course, history),
         turns=tuple(_plain(row) for row in rows(course)),
         in_flight=tuple(_job(job) for job in jobs if job.in_flight),

@@ -19,10 +19,10 @@ from understudy.data.dataset import decision_hashes
 from understudy.data.eventlog import EventLog, open_event_log
 from understudy.data.home import Home
 from understudy.data.ledger import Promotion
+from understudy.data.traffic import kept_beside
 from understudy.models.policy_file import read_policy
 from understudy.runs.assess import read_estimates
 from understudy.runs.course import Course, open_course
-from understudy.runs.guard import kept_beside
 from understudy.runs.slices import open_slice
 from understudy.runs.train import open_policy
 

@@ -14,8 +14,8 @@ from understudy.core.evidence import Estimate
 from understudy.core.service import DecideRequest
 from understudy.data.home import Home
 from understudy.data.ledger import Promotion
+from understudy.data.traffic import kept_beside
 from understudy.runs import experiment as steps
-from understudy.runs.guard import kept_beside
 from understudy.runs.loop import run_loop
 from understudy.runs.prove import rollback
 from understudy.runs.standing import only_experiment, status_lines

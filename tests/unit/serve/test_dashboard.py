@@ -303,6 +303,18 @@ def test_who_is_in_service_and_why(place: Place) -> None:
         "canary", "refused", "promote", "not_enough_evidence", "install",
     ]  # fmt: skip
     assert [row["outcome"] for row in told["estimates"]] == ["not_enough_evidence", "ship", "refused"]
+    assert not told["traffic"]["kept"]
+
+
+def test_the_policy_before_is_not_on_trial(place: Place) -> None:
+    """Its share of the traffic is there to watch the one that took its place."""
+    home = place.home
+    good, poor = policy(home, "trees"), policy(home, "linear")
+    for at, each in enumerate((poor, good)):
+        home.ledger.override("app", each, time=T0 + at, reason="a test")
+    Traffic(home.ledger).direct(Direction(alias="app", mode="canary", candidate=poor, share=0.3, time=T0 + 5))
+    told = place.board().data()
+    assert told["traffic"]["kept"] and told["traffic"]["candidate"]["id"] == poor
     assert told["estimates"][2]["mean"] is None, "a refused lift is shown to nobody"
 
 

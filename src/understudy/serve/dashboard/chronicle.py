@@ -17,7 +17,7 @@ from understudy.data.home import LOGGED, Home
 from understudy.data.journal import DONE
 from understudy.data.ledger import Promotion
 from understudy.data.ledger_tables import artifacts, experiments, journal, looks, promotions, traffic, verdicts
-from understudy.data.traffic import Direction
+from understudy.data.traffic import Direction, kept_beside
 
 ROWS = 200  # of each table that one reading takes
 HISTORY = 60  # entries shown
@@ -45,7 +45,7 @@ class Chronicle:
             made = _manifests(db, "estimates")
         return {
             "service": self._service(changes, judged),
-            "traffic": self._traffic(turns[0] if turns else Direction(alias=self.alias)),
+            "traffic": self._traffic(turns[0] if turns else Direction(alias=self.alias), changes),
             "estimates": [self._estimate(look, made) for look in reversed(judged[:LOOKS])],
             "history": self._history(changes, turns, judged),
         }
@@ -121,9 +121,10 @@ class Chronicle:
             "version": now.version, "verdict": None if look is None else self._verdict(look),
         }  # fmt: skip
 
-    def _traffic(self, turn: Direction) -> Row:
+    def _traffic(self, turn: Direction, changes: list[Promotion]) -> Row:
+        beside = bool(changes) and kept_beside(changes[::-1], changes[0].policy, turn.candidate)
         return {"mode": turn.mode, "share": turn.share, "since": turn.time or None, "reason": turn.reason,
-                "version": turn.version, "candidate": self.policy(turn.candidate)}  # fmt: skip
+                "version": turn.version, "candidate": self.policy(turn.candidate), "kept": beside}  # fmt: skip
 
     def _verdict(self, look: Row) -> Row:
         verdict: Verdict | None = look["verdict"]

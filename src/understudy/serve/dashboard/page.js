@@ -220,7 +220,8 @@ function headline(d) {
   if (v && known(v.mean)) parts.push(v.low > 0 ? `When it was judged it earned ${figure(v.mean, 4)} more per decision than the policy before it; at ${level(v.level)} confidence at least ${figure(v.low, 4)} more.`
     : `When it was judged, the difference from the policy before it was ${signed(v.mean)}.`);
   else if (s.kind === "override") parts.push("It was made live without a proof.");
-  if (t.mode === "canary") parts.push(`${name(t.candidate)} is on trial with ${level(t.share)} of the traffic.`);
+  if (t.mode === "canary") parts.push(t.kept ? `${name(t.candidate)}, the policy before it, keeps ${level(t.share)} of the traffic to watch it by.`
+    : `${name(t.candidate)} is on trial with ${level(t.share)} of the traffic.`);
   if (t.mode === "shadow" || (t.mode === "apprentice" && t.candidate)) parts.push(`${name(t.candidate)} is asked and not obeyed.`);
   at("story").textContent = parts.join(" ");
 }
