@@ -304,6 +304,7 @@ def test_who_is_in_service_and_why(place: Place) -> None:
     ]  # fmt: skip
     assert [row["outcome"] for row in told["estimates"]] == ["not_enough_evidence", "ship", "refused"]
     assert not told["traffic"]["kept"]
+    assert told["estimates"][2]["mean"] is None, "a refused lift is shown to nobody"
 
 
 def test_the_policy_before_is_not_on_trial(place: Place) -> None:
@@ -315,7 +316,6 @@ def test_the_policy_before_is_not_on_trial(place: Place) -> None:
     Traffic(home.ledger).direct(Direction(alias="app", mode="canary", candidate=poor, share=0.3, time=T0 + 5))
     told = place.board().data()
     assert told["traffic"]["kept"] and told["traffic"]["candidate"]["id"] == poor
-    assert told["estimates"][2]["mean"] is None, "a refused lift is shown to nobody"
 
 
 def test_a_rollback_is_shown_with_its_reason_and_the_old_verdict(place: Place) -> None:
