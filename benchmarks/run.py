@@ -44,6 +44,8 @@ NAMES = (
     "loop",
     "serve",
     "faults",
+    "sweep_faults",
+    "sweep_overhead",
     "fuzz",
 )
 

@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "sweep-faults.json"
 SAME = ("results.parquet", "episodes.parquet", "runs.parquet")
 SHARE, SEED, GROUP = 0.3, 7, 8
-LIFE = 1.2  # seconds of CPU that a worker of eight such runs takes, most of them for its imports
+LIFE = 1.0  # seconds of CPU: about what a worker of eight such runs takes, most of them for its imports
 
 
 def experiment(folder: Path, runs: int, group: int) -> Path:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +50,7 @@ def kill_element(pid: int) -> None:
 class Killer:
     """Kills a share of the workers of a study, each when it has used a random part of ``life`` seconds of CPU.
 
-    Which of them, in the order in which they appear, and when, the seed decides.
+    Which of every ten, in the order in which they appear, and when, the seed decides.
     """
 
     study: Path
@@ -63,14 +63,20 @@ class Killer:
 
     def watch(self, over: Callable[[], bool]) -> None:
         """Go on until it is over."""
-        rng = np.random.default_rng(self.seed)
+        ends = self._ends()
         while not over():
             for pid, used in workers(self.study).items():
                 if pid not in self.seen:
-                    victim, moment = rng.random(2)
-                    self.seen[pid] = self.life * moment if victim < self.share else np.inf
+                    self.seen[pid] = next(ends)
                 if used >= self.seen[pid]:
                     self.seen[pid] = np.inf
                     self.killed.append(pid)
                     self.kill(pid)
             time.sleep(TICK)
+
+    def _ends(self) -> Iterator[float]:
+        """For each worker, the seconds of CPU at which it is to end; infinity for most."""
+        rng = np.random.default_rng(self.seed)
+        while True:
+            for place in rng.permutation(10):
+                yield self.life * rng.random() if place < 10 * self.share else np.inf
