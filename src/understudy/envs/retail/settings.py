@@ -12,7 +12,7 @@ from understudy.envs.retail.shop import OUTCOMES
 
 SPLITS = ("train", "tune", "held_out")  # ranges of environments that share none
 REWARDS = {"revenue": "revenue", "margin": "revenue - cost"}
-MOST = 500.0  # of revenue per customer and step; see docs/retail.md
+MOST = 200.0  # of revenue per customer and step; see docs/retail.md
 LEVELS = tuple(level / 100 for level in range(0, 55, 5))
 
 

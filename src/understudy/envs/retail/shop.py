@@ -117,15 +117,15 @@ class Shop:
         """f32[I, U] ε of this step."""
         return noise(self.terms.law, self.market, self.terms.catalogue, self.key, self.t)
 
-    def choice(self, kept: np.ndarray, eps: np.ndarray) -> Choice:
+    def choice(self, kept: np.ndarray, eps: np.ndarray, level: float | None = None) -> Choice:
         """What customers would choose if this share of the prices were left to pay."""
         terms = self.terms
         mu = utility(self.market, terms.catalogue, self.shelf.x, self.shelf.price, kept, eps)
-        return choose(self.market, terms.catalogue, mu, terms.law.percentile)
+        return choose(self.market, terms.catalogue, mu, terms.law.percentile, level)
 
-    def basket(self, kept: np.ndarray, eps: np.ndarray) -> Basket:
+    def basket(self, kept: np.ndarray, eps: np.ndarray, level: float | None = None) -> Basket:
         """Its exact means, given that they come."""
-        choice, terms = self.choice(kept, eps), self.terms
+        choice, terms = self.choice(kept, eps, level), self.terms
         return expected_basket(self.market, terms.catalogue, choice, self.shelf.price, terms.cost)
 
     def offer(self, action: np.ndarray, eps: np.ndarray | None = None) -> Offer:

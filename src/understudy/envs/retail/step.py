@@ -23,6 +23,7 @@ class Choice:
     total: np.ndarray  # f[J, U] Σ weight over a category
     value: np.ndarray  # f64[J, U] CV = log Σ exp μ
     chance: np.ndarray  # f64[J, U] q, of buying from a category
+    level: float  # at which utilities were cut
 
 
 def utility(
@@ -68,23 +69,27 @@ def cut_level(mu: np.ndarray, percentile: float, highest: np.ndarray) -> float:
     return float(top[-n] + (place - low) * (top[min(1 - n, -1)] - top[-n]))
 
 
-def choose(market: Market, catalogue: Catalogue, mu: np.ndarray, percentile: float) -> Choice:
+def choose(
+    market: Market, catalogue: Catalogue, mu: np.ndarray, percentile: float, level: float | None = None
+) -> Choice:
     """Cut μ at its percentile, and share it out: CV_j = log Σ_{i∈j} e^μ, q_j = σ(γ0^c + γ1^c CV_j). Uses ``mu`` up.
+
+    ``level``: cut there instead, where other customers' utilities are given.
 
     Exponents are taken relative to each category's highest, so that float32 neither overflows nor loses a category.
     """
     starts = catalogue.starts
     highest = np.maximum.reduceat(mu, starts, axis=0)
-    level = mu.dtype.type(cut_level(mu, percentile, highest))
-    np.minimum(mu, level, out=mu)
-    np.minimum(highest, level, out=highest)
+    cut = mu.dtype.type(cut_level(mu, percentile, highest) if level is None else level)
+    np.minimum(mu, cut, out=mu)
+    np.minimum(highest, cut, out=highest)
     weight = np.repeat(highest, catalogue.sizes, axis=0)
     np.subtract(mu, weight, out=weight)
     np.exp(weight, out=weight)
     total = np.add.reduceat(weight, starts, axis=0)
     value = highest.astype(np.float64) + np.log(total.astype(np.float64))
     chance = sigmoid(np, market.category_base[:, None] + market.category_slope[:, None] * value)
-    return Choice(mu, weight, total, value, chance)
+    return Choice(mu, weight, total, value, chance, float(cut))
 
 
 def product_probability(choice: Choice, catalogue: Catalogue) -> np.ndarray:

@@ -53,10 +53,13 @@ class _Witness:
     def __init__(self, world: Retail, policy: Policy) -> None:
         self.world, self.policy = world, policy
         self.seen: list[np.ndarray] = []
+        self.luck = np.random.default_rng(0)
 
     def probs(self, context: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
-        self.seen.append(self.world.expected())
-        return self.policy.probs(context, allowed)  # type: ignore[attr-defined]
+        p = self.policy.probs(context, allowed)  # type: ignore[attr-defined]
+        others = explore.draw(p, self.luck.random(len(p)))  # what others are offered moves the cut of utilities
+        self.seen.append(self.world.expected(others=others))
+        return p
 
     def prob(self, context: np.ndarray, action: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
         return self.policy.prob(context, action, allowed)

@@ -59,17 +59,20 @@ def one_step_values(
 ) -> np.ndarray:
     """The exact one-step value of each policy in the states a log of ``behavior`` shows: f64[n, E].
 
-    v(π) = mean over the log's contexts of Σ_a π(a|x) E[r|a]: what an estimate from that log estimates. The states are
-    those of ``rollout.episodes(world, behavior, w, seed=seed, width=w)`` with w = environments × customers.
+    v(π) = mean over the log's contexts of Σ_a π(a|x) E[r|a]: what an estimate from that log estimates. The states,
+    and the others' coupons, are those of ``rollout.episodes(world, behavior, w, seed=seed, width=w)`` with
+    w = environments × customers.
     """
     noise, choices = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     world.reset(noise, environments * world.customers)
     total = np.zeros((len(policies), environments))
     for _ in range(world.settings.steps):
-        context, pays = world.view().context, world.expected()
+        context = world.view().context
+        action, _, _ = decide(behavior, context, choices)
+        pays = world.expected(others=action)
         for i, policy in enumerate(policies):
             total[i] += (policy.probs(context) * pays).sum(1).reshape(environments, -1).mean(1)
-        world.step(decide(behavior, context, choices)[0])
+        world.step(action)
     return total / world.settings.steps
 
 

@@ -20,6 +20,7 @@ from understudy.envs.retail.market import Market, draw_market, read_market
 from understudy.envs.retail.observe import FEATURES
 from understudy.envs.retail.settings import LEVELS, SPLITS, Settings, problem_of
 from understudy.envs.retail.shop import MEMORY, Offer, Shop, Terms
+from understudy.ops import explore
 
 
 class Retail:
@@ -83,9 +84,8 @@ class Retail:
         for shop, offer in zip(self.shops, offers):
             made.append(shop.step(offer))
             shop.look()
-        outcomes = np.concatenate([outcome for outcome, _ in made])[: self._w]
-        terminated = np.concatenate([left for _, left in made])[: self._w]
-        age = np.concatenate([shop.age for shop in self.shops])[: self._w]
+        outcomes, terminated = (self._joined(list(column)) for column in zip(*made))
+        age = self._joined([shop.age for shop in self.shops])
         self._context = np.concatenate([shop.context() for shop in self.shops])
         reward = outcomes[:, 0] - outcomes[:, 1] if self.settings.reward == "margin" else outcomes[:, 0]
         reward = np.clip(reward, *self.problem.reward_range)
@@ -114,33 +114,37 @@ class Retail:
             "avg_purchase_discount": named["purchase_discount"],
         }
 
-    def expected(self, action: np.ndarray | None = None) -> np.ndarray:
+    def expected(self, action: np.ndarray | None = None, *, others: np.ndarray | None = None) -> np.ndarray:
         """What this step pays on average: f64[w] under the coupons i32[w], or f64[w, k] for every coupon.
 
         E[r | X, P, ε, past] = p Σ_j q_j Σ_i π_i (1 + λ_i) (P̃_i − cost_i): exact but for decisions that are yet to be
-        drawn. Utilities are cut at a percentile of the whole environment, so in [w, k] column a is the world where
-        everybody is offered a.
+        drawn. Utilities are cut at a percentile of the whole environment: in [w, k] at that of the coupons ``others``
+        i32[w], or where nobody says, column a is the world in which everybody is offered a.
         """
         if action is not None:
-            parts = [self._pays(shop, each, shop.noise()) for shop, each in zip(self.shops, self._actions(action))]
-            return np.concatenate(parts)[: self._w]
-        parts = []
-        for shop in self.shops:
-            eps, everybody = shop.noise(), np.ones(self.customers, np.int64)
-            parts.append(np.stack([self._pays(shop, a * everybody, eps) for a in range(self.terms.coupons.k)], 1))
-        return np.concatenate(parts)[: self._w]
+            return self._joined([self._pays(*each) for each in zip(self.shops, self._actions(action), self._noises())])
+        everybody, parts = np.ones(self.customers, np.int64), []
+        given = [None] * len(self.shops) if others is None else self._actions(others)
+        for shop, eps, offer in zip(self.shops, self._noises(), given):
+            level = None if offer is None else shop.choice(self.terms.coupons.kept(offer, everybody > 0), eps).level
+            columns = [self._pays(shop, a * everybody, eps, level) for a in range(self.terms.coupons.k)]
+            parts.append(np.stack(columns, 1))
+        return self._joined(parts)
 
     def true_value(self, policy: DiscretePolicy) -> float:
-        """The exact one-step value of a policy here and now: the mean over customers of Σ_a π(a|x) E[r|a]."""
-        return float((policy.probs(self.view().context) * self.expected()).sum(1).mean())
+        """The exact one-step value of a policy here and now: the mean over customers of Σ_a π(a|x) E[r|a].
+
+        The others' coupons, which matter for the cut only, are one fixed draw of the policy's.
+        """
+        probs = policy.probs(self.view().context)
+        others = explore.draw(probs, np.random.default_rng(0).random(len(probs)))
+        return float((probs * self.expected(others=others)).sum(1).mean())
 
     def figures(self, steps: Steps) -> dict[str, float]:
         """Revenue, demand, retention, reach, spend and coupons of whole episodes here; of all, and of either half."""
         return told.figures(steps, self.problem, len(self.terms.catalogue.sizes))
 
-    def revealed(
-        self, policy: Policy, episodes: int, seed: int, width: int | None = None
-    ) -> tuple[Steps, np.ndarray]:
+    def revealed(self, policy: Policy, episodes: int, seed: int, width: int | None = None) -> tuple[Steps, np.ndarray]:
         """(the log of a policy, what every coupon would have paid on average in each of its n steps f64[n, k])."""
         if self.settings.churn:
             raise ConfigError("retail: what coupons would have paid is told where nobody leaves", field="churn")
@@ -155,12 +159,18 @@ class Retail:
         config = {"settings": asdict(self.settings) | {"levels": list(self.settings.levels)}, "numbers": numbers}
         return State("retail", config | {"noise": self._noise, "next": self._next, "w": self._w}, arrays)
 
-    def _pays(self, shop: Shop, action: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    def _noises(self) -> Iterator[np.ndarray]:
+        return (shop.noise() for shop in self.shops)
+
+    def _joined(self, parts: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate(parts)[: self._w]
+
+    def _pays(self, shop: Shop, action: np.ndarray, eps: np.ndarray, level: float | None = None) -> np.ndarray:
         """f64[U] expected reward under coupons i64[U], over who redeems and who does not."""
         redemption, margin, per = shop.market.redemption, self.settings.reward == "margin", []
         for redeemed in (True, False) if (redemption < 1).any() else (True,):
             kept = self.terms.coupons.kept(action, np.full(self.customers, redeemed))
-            basket = shop.basket(kept, eps)
+            basket = shop.basket(kept, eps, level)
             per.append((kept * basket.shelf - (basket.cost if margin else 0.0)).sum(0))
         spend = per[0] if len(per) == 1 else redemption * per[0] + (1 - redemption) * per[1]
         return shop.visit_chance * spend

@@ -153,7 +153,7 @@ def test_baskets_are_what_the_probabilities_say() -> None:
     market = market.only(np.zeros(n, int))
     mu = np.repeat(np.array([[1.0], [0.5], [1.5], [-0.5]]), n, 1)
     choice = step.choose(market, catalogue, mu, 100.0)
-    choice = type(choice)(choice.utility, choice.weight, choice.total, choice.value, np.full((2, n), 0.4))
+    choice = type(choice)(choice.utility, choice.weight, choice.total, choice.value, np.full((2, n), 0.4), choice.level)
     came = np.arange(n) % 2 == 0
     lines = buy(market, catalogue, choice, came, draw_luck(np.random.default_rng(1), 2, n))
     assert (lines.customer % 2 == 0).all() and (lines.units >= 1).all()

@@ -12,6 +12,7 @@ from understudy.core.protocols import EpisodicEnvironment, State
 from understudy.envs.retail.compare import fixed_coupons
 from understudy.envs.retail.world import Retail, from_state, retail
 from understudy.models.policies import Uniform
+from understudy.models.shares import Shares
 from understudy.testing import check_environment
 
 SMALL: dict[str, Any] = {"customers": 20, "products": 120, "steps": 8}
@@ -142,7 +143,11 @@ def test_the_truth_of_every_coupon_and_of_a_policy() -> None:
     assert table.shape == (40, 11)
     for a in (0, 4, 10):
         np.testing.assert_allclose(world.expected(np.full(40, a, np.int32)), table[:, a])
-    assert world.true_value(Uniform(11)) == pytest.approx(table.mean())
+    others = _coupons(40, 5, 11)
+    given = world.expected(others=others)
+    np.testing.assert_allclose(given[np.arange(40), others], world.expected(others))
+    assert world.true_value(Uniform(11)) == pytest.approx(given.mean(), rel=0.02)
+    assert world.true_value(Shares((0.0,) * 10 + (1.0,))) == pytest.approx(table[:, 10].mean())
 
 
 def test_redemption_by_chance_is_in_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
