@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 Pair = tuple[float, float]
 
@@ -11,7 +11,6 @@ SIZES = (
     59, 5, 2, 63, 18, 145, 93, 61, 20, 3, 93, 93, 5, 89, 84, 76, 44, 135, 36, 28, 112, 87, 150, 132, 241, 178, 34, 301,
     14, 113,
 )  # fmt: skip
-MARKETING = ("random", "discount", "discount_coupon")
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Law:
     Source: RetailSynth, arXiv 2312.14095, section 3; values of RetailSynth-AgentSim, arXiv 2405.10469.
     """
 
-    marketing: str = "random"  # what the marketing feature is; see ``shelf.marketing``
+    marketing: str = "random"  # or discount, or discount_coupon: what the marketing feature is; see ``shelf.marketing``
     memory: float = 0.0  # κ of goodwill g(t) = κ g(t−1) + (1 − κ) c(t−1); 0 remembers the last coupon only
     taste: Pair = (-1.0, 1.0)  # log β^x
     quality: Pair = (1.0, 0.4)  # log β^z
@@ -53,8 +52,3 @@ LAWS = {
         marketing="discount_coupon", memory=0.8, store_base=(-6.0, 0.1), store_marketing=(0.008, 0.01),
     ),
 }  # fmt: skip
-
-
-def law(name: str, **changes: float) -> Law:
-    """A law by its name, with single parameters replaced."""
-    return replace(LAWS[name], **changes)
