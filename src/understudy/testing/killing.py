@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,17 +18,23 @@ TICK = 0.1  # seconds between looks
 _HERTZ = os.sysconf("SC_CLK_TCK")
 
 
-def workers(study: Path) -> dict[int, float]:
-    """The processes that do runs of a study on this machine: id → seconds of CPU used so far."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
+def workers(study: Path, strangers: Counter[int] | None = None) -> dict[int, float]:
+    """The processes that do runs of a study on this machine: id → seconds of CPU used so far.
+
+    ``strangers`` counts how often a process was seen to be none; one seen thrice is not looked at again, since reading
+    what every process of a machine is costs more than all else here.
+    """
+    found, mark, strangers = {}, str(study.resolve()).encode(), Counter() if strangers is None else strangers
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or strangers[int(name)] > 2:
             continue
         with suppress(OSError, IndexError):
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            if b"run" in words and str(study.resolve()).encode() in words and b"--index" in words:
-                numbers = (entry / "stat").read_text().rpartition(")")[2].split()
-                found[int(entry.name)] = (int(numbers[11]) + int(numbers[12])) / _HERTZ
+            words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
+            if b"run" in words and mark in words and b"--index" in words:
+                numbers = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+                found[int(name)] = (int(numbers[11]) + int(numbers[12])) / _HERTZ
+            else:
+                strangers[int(name)] += 1
     return found
 
 
@@ -63,9 +70,9 @@ class Killer:
 
     def watch(self, over: Callable[[], bool]) -> None:
         """Go on until it is over."""
-        ends = self._ends()
+        ends, strangers = self._ends(), Counter[int]()
         while not over():
-            for pid, used in workers(self.study).items():
+            for pid, used in workers(self.study, strangers).items():
                 if pid not in self.seen:
                     self.seen[pid] = next(ends)
                 if used >= self.seen[pid]:
