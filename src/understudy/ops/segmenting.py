@@ -109,4 +109,4 @@ def relevance(x: np.ndarray, y: np.ndarray, bins: int = 10) -> float:
     expected = p.sum(1, keepdims=True) * p.sum(0)
     inside = p > 0
     found = float((p[inside] * np.log(p[inside] / expected[inside])).sum())
-    return max(0.0, found - (table.shape[0] - 1) * (table.shape[1] - 1) / (2 * table.sum()))
+    return max(0.0, found - (table.shape[0] - 1) * (table.shape[1] - 1) / (2 * float(table.sum())))

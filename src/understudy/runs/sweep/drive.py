@@ -15,10 +15,12 @@ from understudy.data.store import remote
 from understudy.runs.executors.build import make_executor, remember
 from understudy.runs.sweep.experiment import Plan, overridden, plan, read_experiment
 from understudy.runs.sweep.radix import indices
+from understudy.runs.sweep.reports import report
 from understudy.runs.sweep.study import SAY, Study, begin, last_states, open_study, renew, send, states, under_way, work
 from understudy.runs.sweep.table import gather
 
 LOOK = 0.1  # seconds between looks at jobs that run here; twenty times as long at a scheduler, which others ask too
+WATCHING = 200  # times as long as a look takes, the next one is off
 VAIN = 5  # times in a row that runs are sent again though none is settled: then it is they that end their workers
 FAR = ("slurm", "aws_batch")
 
@@ -82,7 +84,7 @@ def sweep(file: Path, to: Path, asked: Asked, told: SAY = lambda line: None) -> 
     study = begin(experiment, to, asked.runs)
     remember(at, to, asked.cluster)
     lost = finish(study, at, executor, chosen, wait=asked.wait, told=told)
-    return replace(standing(study, {at: executor}), lost=lost)
+    return replace(standing(study, {at: executor}), lost=lost, notes=_reported(study))
 
 
 def finish(
@@ -117,9 +119,17 @@ def run_here(path: Path, overrides: Mapping[str, Any], to: Path | None, index: s
         study = begin(read_experiment(path, overrides), to)
     chosen = indices(index) if index else range(study.plan.total)
     work(study, chosen, told)
+    notes = ()
     if not path.is_dir():
         gather(study)
-    return Outcome(Counter(sorted(study.outcome(run) for run in study.plan.runs(chosen))))
+        notes = _reported(study)
+    return Outcome(Counter(sorted(study.outcome(run) for run in study.plan.runs(chosen))), notes)
+
+
+def _reported(study: Study) -> tuple[str, ...]:
+    """Where the study's own report lies, if it asks for one and is complete."""
+    page = report(study)
+    return () if page is None else (f"report: {page}",)
 
 
 def _within_reach(made: Plan, at: str) -> None:
@@ -167,6 +177,7 @@ def _watch(study: Study, at: str, executor: Any, told: SAY) -> None:
     """Until nothing waits or runs; tells of every change, and gathers at the end."""
     before: Mapping[str, int] = {}
     while True:
+        begun = time.process_time()
         busy = next(under_way(study, executor, at, study.submissions()), None) is not None
         counts = Counter(states(study, {at: executor}).values())
         if counts != before:
@@ -175,7 +186,8 @@ def _watch(study: Study, at: str, executor: Any, told: SAY) -> None:
         if not busy:
             gather(study)
             return
-        time.sleep(LOOK * (20 if at in FAR or study.away else 1))
+        cost = time.process_time() - begun  # a large study is looked at less often: watching is no work
+        time.sleep(max(LOOK * (20 if at in FAR or study.away else 1), WATCHING * cost))
 
 
 def _chosen(made: Plan, asked: Asked) -> list[int] | None:

@@ -23,6 +23,7 @@ from understudy.runs.example import Log
 from understudy.runs.online import Growth
 from understudy.runs.settings import learner, read_yaml
 from understudy.runs.sweep.radix import Grid
+from understudy.runs.sweep.reporters import check
 from understudy.runs.sweep.space import Tune
 from understudy.runs.worlds import episodic, make_env
 
@@ -210,6 +211,7 @@ def plan(experiment: Experiment, runs: int | None = None) -> Plan:
     configs = tuple(checked(base, grid.setting(number)) for number in range(grid.total))
     if runs is not None and runs < 1:
         raise ConfigError(f"there must be at least one run of each setting; got {runs}", field="runs")
+    check(experiment.report)
     if experiment.group < 1:
         raise ConfigError(f"group is the number of runs per job, at least 1; got {experiment.group}", field="group")
     found = seeds(experiment.seeds)
