@@ -119,13 +119,13 @@ def _span(axes: Axes, y: float, number: Number, ink: str) -> None:
 def curve(fixed: Sequence[Policy], width: int) -> Figure:
     """Revenue by coupon above, retention below: the same axis of coupons."""
     tall = 190
-    drawing = sheet(width, 2 * (tall + 30) + 46)
+    drawing = sheet(width, 2 * (tall + 48) + 30)
     x = [100 * p.discount for p in fixed]
     for k, (name, values, ink) in enumerate((
         ("revenue per customer", [p.revenue for p in fixed], "data"),
         ("share of customers who bought in the last 3 steps", [p.retention for p in fixed], "ship"),
     )):  # fmt: skip
-        top = k * (tall + 34)
+        top = k * (tall + 48)
         axes = place(drawing, 56, top + 24, width - 66, tall)
         write(drawing, 0, top + 14, tidy(name, 60), color=LIGHT["muted"])
         low = [n.low if n.low is not None else n.value for n in values]
@@ -175,6 +175,7 @@ def mix(coupons: Sequence[str], rows: Sequence[Sequence[float]], width: int) -> 
     axes.set_xlim(0.4, len(rows) + 0.6)
     axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.0f} %")
     axes.spines["left"].set_visible(False)
+    axes.locator_params(axis="x", integer=True, nbins=8)
     axes.set_xlabel("step", labelpad=4)
     _key(drawing, coupons, inks, 50, 220 + 62, width - 60)
     return drawing
@@ -201,7 +202,7 @@ def by_segment(coupons: Sequence[str], each: Segmentation, names: Sequence[str],
     axes.set_xticks([])
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
-    _key(drawing, coupons, inks, left if width >= 600 else 0, 8 + tall * len(rows) + 22, width - 10)
+    _key(drawing, coupons, inks, 0, 8 + tall * len(rows) + 26, width - 10)
     return drawing
 
 

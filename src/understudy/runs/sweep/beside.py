@@ -12,7 +12,7 @@ import numpy as np
 
 from understudy.core.errors import EvidenceError
 from understudy.core.evidence import Estimate
-from understudy.core.hashing import canonical
+from understudy.core.hashing import canonical, mix
 from understudy.core.problem import Problem
 from understudy.core.protocols import Revealing
 from understudy.core.steps import Steps, apart
@@ -41,9 +41,14 @@ class Beside:
 
     @property
     def decisions(self) -> MemoryDataset:
-        """The log as single decisions; the unit is still the episode."""
-        problem = msgspec.structs.replace(self.problem, horizon=1, unit="unit")
-        return MemoryDataset(problem, apart(self.steps))
+        """The log as single decisions, each a unit of its own.
+
+        The question is what a policy earns in the states this log passed through. Given the past, ρ r less its mean is
+        noise of that decision alone (a martingale difference), also where states follow from one another.
+        """
+        problem = msgspec.structs.replace(self.problem, horizon=1, unit="decision")
+        steps = apart(self.steps)
+        return MemoryDataset(problem, steps.with_(unit=mix(np.arange(steps.n, dtype=np.uint64), 0)))
 
     @property
     def episodes(self) -> MemoryDataset:
