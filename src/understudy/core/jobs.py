@@ -10,7 +10,8 @@ import msgspec
 
 from understudy.core.errors import ConfigError
 
-# gone: the executor no longer knows it; whether its work was done is known by the results alone
+# failed: it said so itself, or took too long. gone: it was killed, or the executor no longer knows it; whether its work
+# was done is known by the results alone
 JobState = Literal["waiting", "running", "done", "failed", "cancelled", "gone"]
 ALIVE: frozenset[JobState] = frozenset({"waiting", "running"})
 
