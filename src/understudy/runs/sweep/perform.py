@@ -92,7 +92,7 @@ class Notes:
 
 
 def manifest_of(run: Run) -> Manifest:
-    """What would be made: a policy artifact whose recipe is the run's config and seed."""
+    """What would be made: a policy artifact whose recipe is the run's config and seed, wherever its dataset lies."""
     config, parents = run.config, ()
     if config.on:
         parent = read_manifest(here(config.on))
@@ -100,7 +100,7 @@ def manifest_of(run: Run) -> Manifest:
     else:
         problem = make_env(config.env, config.env_settings).problem.hash
     return Manifest(
-        kind="policy", problem_hash=problem, parents=parents, config={"run": msgspec.to_builtins(config)},
+        kind="policy", problem_hash=problem, parents=parents, config={"run": msgspec.to_builtins(msgspec.structs.replace(config, on=""))},
         seed=run.seed, code_version=__version__,
     )  # fmt: skip
 

@@ -40,7 +40,7 @@ class Best(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     pruned: int
     tuned: float
     fresh: float
-    fresh_std_error: float
+    fresh_std_error: float | None  # of one fresh seed there is none
     fresh_seeds: int
     fresh_failed: int
     optimism: float
@@ -48,11 +48,12 @@ class Best(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def lines(self) -> list[str]:
         """For a person."""
         chosen = "  ".join(f"{key}={value}" for key, value in self.setting.items())
+        error = "" if self.fresh_std_error is None else f" +- {self.fresh_std_error:.2g}"
         return [
             f"{self.trials} trials: {self.failed} failed, {self.pruned} pruned",
             f"best: {chosen}",
-            f"{self.objective} {self.tuned:.4g} on the seeds that chose it, {self.fresh:.4g} +- "
-            f"{self.fresh_std_error:.2g} on {self.fresh_seeds} fresh ones: optimism {self.optimism:.2g}",
+            f"{self.objective} {self.tuned:.4g} on the seeds that chose it, {self.fresh:.4g}{error} on "
+            f"{self.fresh_seeds} fresh ones: optimism {self.optimism:.2g}",
         ]  # fmt: skip
 
 
@@ -128,7 +129,7 @@ def _best(search: Search, trials: list[Any]) -> Best:
     good = np.array([value for value in values if value is not None and math.isfinite(value)])
     if not len(good):
         raise EvidenceError(f"the best setting failed on all {len(values)} fresh seeds", hint="See fresh/failures.")
-    error = float(good.std(ddof=1) / math.sqrt(len(good))) if len(good) > 1 else math.inf
+    error = float(good.std(ddof=1) / math.sqrt(len(good))) if len(good) > 1 else None
     return Best(
         learner=study.plan.configs[0].learner, setting=setting, objective=search.tune.objective, trials=len(trials),
         failed=states.count("FAIL"), pruned=states.count("PRUNED"), tuned=top.value, fresh=float(good.mean()),

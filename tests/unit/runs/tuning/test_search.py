@@ -113,7 +113,8 @@ def test_an_axis_is_choices_or_a_range(fields: dict[str, Any]) -> None:
 
 def test_train_takes_the_best(tmp_path: Path) -> None:
     """As settings of its learner, of the world and of the log that grows; what is typed comes first."""
-    found(Search(checked(experiment(trials=2, fresh=[10, 11])), tmp_path / "s", here))
+    best = found(Search(checked(experiment(trials=2, fresh=[10])), tmp_path / "s", here))
+    assert best.fresh_std_error is None and "on 1 fresh ones" in best.lines()[-1]
     best = best_of(tmp_path / "s", "direct")
     assert set(best) == {"amount"}
     assert with_best(tmp_path / "s", "direct", ["amount=0.5", "model=forest"]) == ["amount=0.5", "model=forest"]
