@@ -92,3 +92,13 @@ def test_a_log_of_episodes_becomes_a_policy(tmp_path: Path) -> None:
     assert sum(line.startswith("epoch ") for line in lines) == 10
     others = [line for line in lines if line and not line.startswith("epoch ")]
     assert len(others) == 3 and others[0].startswith("DataError: 'bcq' was trained on"), others
+
+
+def test_a_shop_is_told_who_should_have_coupons(tmp_path: Path) -> None:
+    """Policies learn, are judged in other shops, and the report shows curve, segments and training sizes."""
+    notebook = run(EXAMPLES / "retail.ipynb", tmp_path)
+    said = text(notebook)
+    assert "7 runs: 7 done" in said and "4 runs: 4 done" in said
+    assert "revenue[sensitive]" in said and "true_value" in said
+    assert "always 25%" in said and "policies in 4 shops that none of them learned from" in said
+    assert sum("image/png" in o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", [])) == 4

@@ -16,7 +16,7 @@ from understudy.ope.conclude import EXACT, METHODS, conclude
 from understudy.ope.evidence import check_needs
 from understudy.ope.metric import metric
 from understudy.ope.naming import named
-from understudy.ope.segments import By
+from understudy.ope.segments import By, Given
 from understudy.ope.sequential import total
 from understudy.ope.support import Support, support
 from understudy.ope.tally import LOGGED, Plan, Tally, tally
@@ -36,7 +36,7 @@ def evaluate(
     level: float = 0.95,
     blocks: int = BLOCKS,
     method: str = "jackknife",
-    by: str | By | None = None,
+    by: str | By | Given | None = None,
     against: str | None = None,
     propensity: str = "logged",
     trained_on: Mapping[str, np.ndarray] | None = None,
@@ -59,7 +59,8 @@ def evaluate(
         level: two-sided confidence.
         blocks: blocks of units for standard errors.
         method: "jackknife", "bootstrap", "studentised"; exact: "betting", "empirical_bernstein".
-        by: a feature, or ``By(feature, edges)``: estimates of every segment too.
+        by: a feature, ``By(feature, edges, bins)``, or groups of units (``segments.given``): estimates of every
+            segment too. A feature may also be an outcome that is a trait of its unit; ``"name:2"`` cuts at the median.
         against: a target (or "logged"): the paired difference of every other target to it too.
         propensity: "logged", or "estimate" to fit propensities when the log has none (labelled in the notes).
         trained_on: target → decision hashes it was trained on; any overlap with ``data`` is an error.

@@ -18,7 +18,7 @@ from understudy.ope.evidence import as_logged, densities, weigh
 from understudy.ope.fqe import TABULAR, FittedQ, fit_q, require_discrete
 from understudy.ope.fqe_box import FittedBoxQ, fit_box_q
 from understudy.ope.propensity import EstimatedPropensities, fit_propensities
-from understudy.ope.segments import By, Segments, segments
+from understudy.ope.segments import By, Given, Grouped, Segments, segments
 from understudy.ope.survey import Survey, survey
 from understudy.ope.tally import Plan
 from understudy.ope.visits import VisitRatio, fit_visits
@@ -32,7 +32,7 @@ class Setup:
     targets: Mapping[str, Policy | None]
     q: str | Regressor | ValueModel | None
     folds: int
-    by: str | By | None
+    by: str | By | Given | None
     propensity: str
     normalize: bool
 
@@ -47,7 +47,7 @@ class Work:
     values: Mapping[str, FittedQ | FittedBoxQ] = field(default_factory=dict)  # of episodes, or in a box: Q̂ of each
     visits: Mapping[str, VisitRatio] = field(default_factory=dict)  # ω of each target
     behavior: EstimatedPropensities | None = None
-    slices: Segments | None = None
+    slices: Segments | Grouped | None = None
 
 
 def prepare(data: LoggedDataset, plan: Plan, setup: Setup) -> Work:
