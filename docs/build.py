@@ -108,6 +108,20 @@ def gates() -> list[str]:
     return rows
 
 
+def fresh() -> list[str]:
+    """From one more reward to a new model in the service."""
+    found = load("fresh")
+    rows = ["| way | seconds, runs | bar |", "|---|---|---|"]
+    if found:
+        seconds = {key: " ".join(f"{value:.2f}" for value in found[key]) for key in ("per_event_s", "loop_s")}
+        rows.append(f"| `learn`, per event | {seconds['per_event_s']} | ≤ {found['bar_s']:g} |")
+        rows.append(
+            f"| a turn of the loop: join, train, promote on {found['decisions'] / 1e6:g} million decisions | "
+            f"{seconds['loop_s']} | ≤ {found['bar_s']:g} |"
+        )
+    return rows
+
+
 def guardrail() -> list[str]:
     """When a promotion is taken back, by rights and by mistake."""
     rows = [
@@ -203,6 +217,12 @@ def batch() -> list[str]:
             f"{found['cpu_ratio']:.2f}× its CPU, peak {found['peak_gb']['steps']:.2f} GB | "
             f"≤ {found['goals']['cpu_ratio']:g}×, ≤ {found['goals']['peak_gb']:g} GB |"
         )
+    if found := load("spark"):
+        rows.append(
+            f"| the same SQL text on Spark, local, {found['rows'] / 1e6:g} million rows, beside DuckDB | "
+            f"{found['ratio']:.0f}× DuckDB's CPU, {'the same rows' if found['same_rows'] else 'OTHER rows'} | "
+            f"≥ {found['goal']:g}× |"
+        )
     if found := load("rows"):
         run = found["runs"]["large"]
         same = "equal bit for bit" if all(found["same"].values()) else "NOT equal"
@@ -270,7 +290,7 @@ def comparison_optimism() -> list[str]:
 
 
 TABLES: dict[str, Callable[[], list[str]]] = {
-    "speed": speed, "demos": demos, "live": live, "gates": gates, "guardrail": guardrail, "learners": learners,
+    "speed": speed, "demos": demos, "live": live, "gates": gates, "fresh": fresh, "guardrail": guardrail, "learners": learners,
     "learner_speed": learner_speed, "selection": selection, "batch": batch,
     "comparison_coverage": comparison_coverage, "comparison_claims": comparison_claims,
     "comparison_optimism": comparison_optimism,
