@@ -290,7 +290,8 @@ def comparison_optimism() -> list[str]:
 
 
 TABLES: dict[str, Callable[[], list[str]]] = {
-    "speed": speed, "demos": demos, "live": live, "gates": gates, "fresh": fresh, "guardrail": guardrail, "learners": learners,
+    "speed": speed, "demos": demos, "live": live, "gates": gates, "fresh": fresh, "guardrail": guardrail,
+    "learners": learners,
     "learner_speed": learner_speed, "selection": selection, "batch": batch,
     "comparison_coverage": comparison_coverage, "comparison_claims": comparison_claims,
     "comparison_optimism": comparison_optimism,

@@ -9,7 +9,7 @@ from understudy.runs.sweep.experiment import plan, read_experiment
 FOLDER = Path(__file__).parents[4] / "examples" / "sweeps"
 
 
-@pytest.mark.parametrize(("name", "runs"), [("pendulum-families", 150), ("cartpole-offline", 60)])
+@pytest.mark.parametrize(("name", "runs"), [("pendulum-families", 75), ("cartpole-offline", 60)])
 def test_an_example_resolves(name: str, runs: int) -> None:
     """Every learner, world and setting it names exists; at most 20 lines say it."""
     path = FOLDER / f"{name}.yaml"
