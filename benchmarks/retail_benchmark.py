@@ -134,7 +134,7 @@ def _everyone(taught: int, seed: int, quick: bool) -> dict[str, Any]:
 
 def delayed(quick: bool) -> dict[str, Any]:
     """Revenue of 50 steps where goodwill builds up over steps."""
-    shops, taught, updates = (4, 4, 600) if quick else (20, 20, 6_000)
+    shops, taught, updates = (4, 4, 600) if quick else (12, 12, 6_000)
     common: dict[str, Any] = {"scenario": "delayed", "steps": 50, "discount": 0.95}
     data = uniform_log(retail(**common), taught, 1)
     settings = {"updates": updates, "scale": 0.1, "soften": 0.0, "loss": "squared", "rate": 1e-3, "lag": 0.01}
@@ -157,7 +157,7 @@ def delayed(quick: bool) -> dict[str, Any]:
 
 def estimates(quick: bool) -> dict[str, Any]:
     """One-step values of policies from the uniform log of each shop; 20-step values from the log of all."""
-    shops, taught = (2, 2) if quick else (20, 10)
+    shops, taught = (2, 2) if quick else (8, 10)
     policies = _everyone(taught, 3, True) | {f"always_{5 * a}": Fixed(11, a) for a in range(1, 11)}
     world = retail(split="held_out", first=500, steps=50)
     rows: list[tuple[str, str, float, float, bool | None]] = []
@@ -172,7 +172,7 @@ def estimates(quick: bool) -> dict[str, Any]:
                 which, value = (e, float("nan")) if isinstance(e, str) else (e.estimator, e.value)
                 rows.append((which, name, truth, value, covers))
     return {"shops": shops, "policies": len(policies), "one_step": _scored(rows, list(policies))} | _longer(
-        policies, 2 if quick else 20
+        policies, 2 if quick else 8
     )
 
 
