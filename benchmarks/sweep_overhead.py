@@ -1,10 +1,11 @@
 """What a sweep costs over the bare commands, how idle its workers are, and what the shared compilation cache saves.
 
-    python benchmarks/sweep_overhead.py [--quick] [overhead] [idle] [cache]     → results/sweep-overhead.json
+    python benchmarks/sweep_overhead.py [--quick] [PART ...]     → results/sweep-overhead.json
 
 overhead: ``understudy run STUDY --index k`` by a loop of the shell, 200 times, against ``understudy sweep`` on the
 local pool; CPU seconds of all processes, in blocks that alternate, so that both see the same load of the machine.
-idle: 20 seeds of a learner on logs of CartPole, two workers; 1 - (time of jobs) / (workers x time of the whole).
+idle: 20 seeds of a learner on logs of CartPole, two workers; 1 - (time of jobs) / (workers x time of the whole); and the
+same with five runs to a job, which share its imports.
 cache: the first run of a learner that compiles, and a second one with what the first has compiled; equal results.
 """
 
@@ -102,17 +103,17 @@ def cartpole(folder: Path, name: str, **fields: Any) -> Path:
     return file
 
 
-def idle(folder: Path, quick: bool) -> dict[str, Any]:
-    """Two measures: by when jobs were started and had ended, and by when runs were, without imports."""
+def idle(folder: Path, quick: bool, group: int = 1) -> dict[str, Any]:
+    """Two measures: by when jobs were started and had ended, and by when runs were, without a worker's imports."""
     seeds, updates = (4, 500) if quick else (20, 20_000)
-    file = cartpole(folder, "idle", seeds=seeds, settings={"updates": updates})
+    file = cartpole(folder, "idle", seeds=seeds, settings={"updates": updates}, group=group)
     cluster, study = folder / "cluster.yaml", folder / "idle"
     cluster.write_text(f"workers: {WORKERS}\n")
     quiet([UNDERSTUDY, "sweep", file, "--to", study, "--cluster", cluster])
     spans = [span for path in (study / "jobs").iterdir() if path.is_dir() for span in Array(path).spans()]
     times = pq.read_table(study / "tables" / "times.parquet").to_pylist()
     runs = {(row["setting"], row["seed"]): (row["started"], row["ended"]) for row in times}
-    return {"seeds": seeds, "workers": WORKERS, "updates": updates, "jobs": len(spans),
+    return {"seeds": seeds, "workers": WORKERS, "updates": updates, "jobs": len(spans), "runs_per_job": group,
             "idle_by_jobs": idle_share(spans, spans), "idle_by_runs": idle_share(list(runs.values()), spans),
             "cpu_s_per_run": sum(r["seconds"] for r in times if r["what"] == "run_cpu") / len(runs)}  # fmt: skip
 
@@ -137,7 +138,9 @@ def cache(folder: Path, quick: bool) -> dict[str, Any]:
     return {"cpu_s": spent, "results_equal": bytes_of["without"] == bytes_of["empty"] == bytes_of["filled"]}
 
 
-PARTS: dict[str, Callable[..., dict[str, Any]]] = {"overhead": overhead, "idle": idle, "cache": cache}
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "overhead": overhead, "idle": idle, "idle_grouped": lambda folder, quick: idle(folder, quick, 5), "cache": cache,
+}  # fmt: skip
 
 
 def main() -> None:
