@@ -4,8 +4,8 @@
 
 overhead: ``understudy run STUDY --index k`` by a loop of the shell, 200 times, against ``understudy sweep`` on the
 local pool; CPU seconds of all processes, in blocks that alternate, so that both see the same load of the machine.
-idle: 20 seeds of a learner on logs of CartPole, two workers; 1 - (time of jobs) / (workers x time of the whole); and the
-same with five runs to a job, which share its imports.
+idle: 20 seeds of a learner on logs of CartPole, two workers; 1 - (time of jobs) / (workers x time of the whole); and
+the same with five runs to a job, which share its imports.
 cache: the first run of a learner that compiles, and a second one with what the first has compiled; equal results.
 """
 
