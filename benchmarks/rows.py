@@ -100,9 +100,9 @@ class Held:
         """The batches; another size is cut from the whole."""
         return iter(self.batches) if max_steps == 65_536 else self.whole.scan(max_steps)
 
-    def sample(self, size: int, rng: Any, n: int = 1) -> Any:
+    def sample(self, size: int, rng: Any, n: int = 1, discount: float | None = None) -> Any:
         """From memory."""
-        return self.whole.sample(size, rng, n)
+        return self.whole.sample(size, rng, n, discount)
 
 
 def child(where: str, folder: Path, updates: int) -> None:
