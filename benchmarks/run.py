@@ -32,6 +32,7 @@ NAMES = (
     "features",
     "envs",
     "retail",
+    "retail_benchmark",
     "shuttle_learners",
     "learners",
     "learner_speed",

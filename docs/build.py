@@ -289,14 +289,74 @@ def comparison_optimism() -> list[str]:
     return rows
 
 
+def retail() -> list[str]:
+    """Revenue of coupon policies in held-out shops, to random; against LinTS, LinUCB and PPO in the same shops."""
+    found = (load("retail_benchmark") or {}).get("held_out")
+    if not found:
+        return ["not run yet"]
+    rows = ["| policy | to random | mean coupon | less LinTS | less LinUCB | less PPO |", "|---|---|---|---|---|---|"]
+    for name, ratio in sorted(found["ratio_to_random"].items(), key=lambda each: -each[1][0]):
+        less = found["less_rivals"].get(name, {})
+        cells = (_spanned(less.get(rival), "+.2f") for rival in ("lin_ts", "lin_ucb", "ppo"))
+        coupon = f"{100 * found['coupon'][name]:.1f} %"
+        rows.append(f"| `{name}` | {_spanned(ratio, '.3f')} | {coupon} | {' | '.join(cells)} |")
+    return rows
+
+
+def retail_published() -> list[str]:
+    """Ratios of the published benchmark beside those of ours."""
+    found = (load("retail_benchmark") or {}).get("published")
+    if not found:
+        return ["not run yet"]
+    rows = ["| policy | to random | published | coupon, sensitive half | insensitive half |", "|---|---|---|---|---|"]
+    for name, ratio in found["ratio_to_random"].items():
+        sensitive, other = (f"{100 * share:.1f} %" for share in found["coupon_by_half"][name])
+        said = found["published"].get(name)
+        rows.append(f"| `{name}` | {_spanned(ratio, '.3f')} | {said or '–'} | {sensitive} | {other} |")
+    return rows
+
+
+def retail_delayed() -> list[str]:
+    """Where coupons bring visits later: revenue of 50 steps, and paired differences."""
+    found = (load("retail_benchmark") or {}).get("delayed")
+    if not found:
+        return ["not run yet"]
+    rows = ["| | revenue, 50 steps | mean coupon |", "|---|---|---|"]
+    rows += [f"| `{n}` | {v:.1f} | {100 * found['coupon'][n]:.1f} % |" for n, v in found["revenue"].items()]
+    return rows + [f"| {pair} | {_spanned(said, '+.2f')} | |" for pair, said in found["difference"].items()]
+
+
+def retail_estimates() -> list[str]:
+    """Estimates from uniform logs beside the truth."""
+    found = (load("retail_benchmark") or {}).get("estimates")
+    if not found:
+        return ["not run yet"]
+    rows = ["| | estimator | intervals that cover | refused | rank correlation |", "|---|---|---|---|---|"]
+    for name, e in found["one_step"].items():
+        held = f"{100 * e['coverage']:.1f} % of {e['intervals']}"
+        rows.append(f"| one step | `{name}` | {held} | {e['refused']} | {e['rank']:.3f} |")
+    for name, e in found["twenty_steps"].items():
+        held = f"{e['covered']} of {e['of'] - e['refused']}"
+        rows.append(f"| 20 steps | `{name}` | {held} | {e['refused']} of {e['of']} | {e['rank']:.3f} |")
+    return rows
+
+
+def _spanned(said: list[float] | None, form: str) -> str:
+    return f"{said[0]:{form}} ({said[1]:{form}} to {said[2]:{form}})" if said else "–"
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "speed": speed, "demos": demos, "live": live, "gates": gates, "fresh": fresh, "guardrail": guardrail,
     "learners": learners,
     "learner_speed": learner_speed, "selection": selection, "batch": batch,
     "comparison_coverage": comparison_coverage, "comparison_claims": comparison_claims,
     "comparison_optimism": comparison_optimism,
+    "retail": retail,
+    "retail_published": retail_published,
+    "retail_delayed": retail_delayed,
+    "retail_estimates": retail_estimates,
 }  # fmt: skip
-PAGES = (ROOT / "README.md", ROOT / "docs" / "loop.md", ROOT / "docs" / "learning.md", ROOT / "docs" / "compare.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{p}.md" for p in ("loop", "learning", "compare", "retail-benchmark")))
 
 
 def filled(text: str) -> str:
