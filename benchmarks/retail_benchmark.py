@@ -50,7 +50,7 @@ OFFLINE: dict[str, tuple[str, dict[str, Any]]] = {
     "cql": ("cql", {"updates": 3000, "scale": 0.1}),
     "iql": ("iql", {"updates": 3000, "scale": 0.1}),
 }
-PPO = {"rate": 0.003, "entropy": 0.01, "scale": 0.1}
+PPO = {"rate": 0.01, "scale": 0.1, "guidance": 0.5, "trace": 0.8, "batch": 256}
 
 
 def uniform_log(world: Retail, shops: int, seed: int) -> MemoryDataset:
@@ -62,7 +62,7 @@ def uniform_log(world: Retail, shops: int, seed: int) -> MemoryDataset:
 def ppo(world: Retail, shops: int, seed: int, **settings: Any) -> Any:
     """PPO in as many training shops as the others' log has."""
     steps = shops * world.customers * world.settings.steps
-    growth = Growth(steps=steps, envs=world.customers, collect=2_000, warmup_steps=2_000, eval_every=steps,
+    growth = Growth(steps=steps, envs=world.customers, collect=4_000, warmup_steps=2_000, eval_every=steps,
                     eval_episodes=world.customers)  # fmt: skip
     made: Any = learner("ppo", PPO | settings)
     found = list(learn_in(made, world, growth, seed=seed, judge=lambda: world))
