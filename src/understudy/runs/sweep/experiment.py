@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from dataclasses import fields as fields_of
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -15,6 +15,7 @@ import msgspec
 from understudy.core.errors import ConfigError
 from understudy.core.hashing import canonical, content_id
 from understudy.core.jobs import Resources
+from understudy.core.problem import ActionSpace
 from understudy.core.protocols import by_epochs
 from understudy.core.registry import unknown
 from understudy.data.artifact import read_manifest
@@ -263,17 +264,24 @@ def checked(base: Mapping[str, Any], setting: Mapping[str, Any]) -> Config:
     )
 
 
+@lru_cache(maxsize=256)
+def _world(env: str, settings: bytes) -> tuple[ActionSpace, bool]:
+    """(actions, whether it has episodes) of a world; most settings of a sweep stand in the same few."""
+    world = make_env(env, msgspec.json.decode(settings))
+    return world.problem.actions, episodic(world)
+
+
 def _check_world(config: Config, made: Any) -> None:
     if not config.env:
         raise ConfigError("no world is named", hint="Write env: NAME.", field="env")
-    world = make_env(config.env, config.env_settings)
-    if make_env(config.env, config.judging).problem.actions != world.problem.actions:
+    actions, has_episodes = _world(config.env, canonical(config.env_settings))
+    if _world(config.env, canonical(config.judging))[0] != actions:
         raise ConfigError("the world that judges has other actions", field="evaluate.env_settings")
     if config.growth is None:
         return
     if not by_epochs(made) and not hasattr(made, "told") and not hasattr(made, "take"):
         raise ConfigError(f"{config.learner} learns from a log, not in a world", field="learner")
-    if not episodic(world):
+    if not has_episodes:
         raise ConfigError(f"{config.env} is a bandit", hint="understudy loop learns in those.", field="env")
     growth(config)
 

@@ -26,7 +26,7 @@ def write_nested(study: Study, to: Path) -> Path:
     """
     done, times = study.done(), study.times()
     data: dict[str, Any] = {}
-    for run in study.plan.runs():
+    for run in study.known():
         if run.id not in done:
             continue
         entry = data.setdefault(str(run.setting), {"agent_params": run.config.settings, "runs": []})

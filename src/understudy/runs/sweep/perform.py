@@ -99,8 +99,9 @@ def manifest_of(run: Run) -> Manifest:
         parents, problem = (Parent(id=parent.id, kind=parent.kind),), parent.problem_hash
     else:
         problem = make_env(config.env, config.env_settings).problem.hash
+    told = msgspec.to_builtins(msgspec.structs.replace(config, on=""))
     return Manifest(
-        kind="policy", problem_hash=problem, parents=parents, config={"run": msgspec.to_builtins(msgspec.structs.replace(config, on=""))},
+        kind="policy", problem_hash=problem, parents=parents, config={"run": told},
         seed=run.seed, code_version=__version__,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@
     runs/ID/          one finished run: a policy artifact, with its figures, its config.yaml and its command.txt
     failures/ID.json  one run that cannot be done: its error
     times/ID.json     seconds, machine and moment of each run
+    further/N.json    runs of further rounds, by index: those that --index asked for beyond the plan
     submissions/N.json  which runs were sent to which executor, as an array of jobs called STUDY-N
     jobs/             scripts and logs of executors
     tables/           results.parquet and its companions (``table``)
@@ -112,6 +113,11 @@ class Study:
             return "done"
         return "failed" if has(f"failures/{run.id}.json") else "missing"
 
+    def known(self) -> Iterator[Run]:
+        """All runs of the plan, and those of further rounds that somebody did."""
+        beyond = sorted(int(path.stem) for path in self._small("further"))
+        return self.plan.runs([*range(self.plan.total), *beyond])
+
     def missing(self, indices: Sequence[int] | None = None) -> list[Run]:
         """Runs that are neither finished nor known to fail."""
         settled = self.done() | self.failures().keys()
@@ -143,7 +149,7 @@ def begin(experiment: Experiment, to: str | Path, runs: int | None = None) -> St
     Raises: StoreError if the folder holds another study; ConfigError if the experiment is not valid.
     """
     made, folder = plan(experiment, runs), Path(to)
-    whole = msgspec.structs.replace(experiment, seeds=list(made.seeds))
+    whole = msgspec.structs.replace(experiment, seeds=_written(made.seeds, experiment.seeds))
     study = Study(folder, made)
     renew(folder)
     if (folder / STUDY).exists():
@@ -161,6 +167,11 @@ def begin(experiment: Experiment, to: str | Path, runs: int | None = None) -> St
         raise StoreError(f"another study is being begun in {folder}", hint="Choose another folder.", field=str(folder))
     study.put(STUDY, {"id": made.id, "settings": made.grid.total, "seeds": made.seeds, "code_version": __version__})
     return open_study(folder)
+
+
+def _written(found: Sequence[int], given: int | str | list[int]) -> str | list[int]:
+    """Seeds as a range where they were not listed: what follows a range is known, what follows a list is not."""
+    return list(found) if isinstance(given, list) else f"{found[0]}:{found[0] + len(found)}"
 
 
 def open_study(folder: str | Path) -> Study:
@@ -201,6 +212,8 @@ def work(study: Study, indices: Sequence[int], say: SAY = lambda line: None) -> 
         if study.outcome(run) != "missing":
             say(f"run {run.index} ({run.id}) is done already")
             continue
+        if run.index >= study.plan.total:
+            study.put(f"further/{run.index}.json", run.id)
         try:
             _do(study, run)
         except (UnderstudyError, ArithmeticError, ValueError) as error:
@@ -291,7 +304,7 @@ def states(study: Study, executors: Mapping[str, Executor]) -> dict[int, str]:
         if state in ALIVE
     }
     done, failed = study.done(), study.failures()  # after the jobs: what ended since then is settled, not missing
-    return {run.index: _state(run, done, failed, sent) for run in study.plan.runs()}
+    return {run.index: _state(run, done, failed, sent) for run in study.known()}
 
 
 def _state(run: Run, done: Collection[str], failed: Collection[str], sent: Mapping[int, str]) -> str:

@@ -32,7 +32,7 @@ def gather(study: Study) -> Path:
     """Write the tables of all runs that are finished by now; returns their folder. Rows are in order of index."""
     done, failures, times = study.done(), study.failures(), study.times()
     results, episodes, runs, seconds = [], [], [], []
-    for run in study.plan.runs():
+    for run in study.known():
         failure = failures.get(run.id)
         state = "done" if run.id in done else "failed" if failure else "missing"
         error = f"{failure.kind}: {failure.what}" if failure and state == "failed" else ""

@@ -55,6 +55,18 @@ def test_all_runs_once(tmp_path: Path) -> None:
     assert [line.split(") ")[1] for line in said] == ["done"] * 8 + ["is done already"] * 8
 
 
+def test_a_further_round_stands_in_the_tables(tmp_path: Path) -> None:
+    """An index beyond the plan is the next seed of its setting, and is told of like the others."""
+    study = cheap(tmp_path / "s")
+    assert work(study, [0, 9]) == 0
+    assert states(study, {})[9] == "done" and 8 not in states(study, {})
+    rows = pq.read_table(gather(study) / "runs.parquet").to_pylist()
+    assert [(row["index"], row["setting"], row["seed"]) for row in rows if row["state"] == "done"] == [
+        (0, 0, 0),
+        (9, 1, 2),
+    ]
+
+
 def test_equal_studies_have_equal_tables(tmp_path: Path) -> None:
     """In whatever order and however often interrupted; only the times differ."""
     one, two = cheap(tmp_path / "one"), cheap(tmp_path / "two")
