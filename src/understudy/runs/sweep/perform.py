@@ -208,8 +208,8 @@ def _played(run: Run, policy: Any, notes: Notes) -> None:
     """Episodes in the world that judges: returns, whatever else it tells of them, and their steps where asked for."""
     config, seed = run.config, JUDGE + run.seed
     world = make_env(config.env, config.judging)
-    told = isinstance(world, Telling)
-    if world.problem.bandit or told or config.evaluate.trace:
+    told, beside = isinstance(world, Telling), bool(config.evaluate.by and not config.on)
+    if world.problem.bandit or told or beside or config.evaluate.trace:
         steps = _steps(world, policy, config.evaluate.episodes, seed)
         returns, lengths = totals(steps, 1.0), np.diff(steps.starts)
         if told:
@@ -222,7 +222,7 @@ def _played(run: Run, policy: Any, notes: Notes) -> None:
         discounted = None
     notes.episodes.append((FINAL, notes.step, returns, lengths))
     notes.note(notes.step, _mean(RETURN, returns))
-    if discounted is not None and config.evaluate.by and not config.on:
+    if discounted is not None and beside:
         notes.note(notes.step, _mean(TRUE_RETURN, discounted))
 
 

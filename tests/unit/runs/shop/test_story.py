@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from understudy.runs.sweep.drive import run_here
 from understudy.runs.sweep.experiment import plan, read_experiment
 from understudy.runs.sweep.study import Study, open_study
 
-SMALL = {"steps": 8, "customers": 25, "products": 90}
+SMALL: dict[str, Any] = {"steps": 8, "customers": 25, "products": 90}
 FILE = f"""
 name: small
 env: retail
