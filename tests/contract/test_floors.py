@@ -55,7 +55,7 @@ def test_the_gate_reads_nothing_but_core_and_ops() -> None:
 
 
 def test_core_imports_only_numpy_and_msgspec() -> None:
-    """The nouns hang on nothing; yaml is the parser that msgspec.yaml would import, and is asked for when it is used."""
+    """The nouns hang on nothing; yaml is the parser that msgspec.yaml would import, imported when it is used."""
     import sys
 
     outside = {name.split(".")[0] for path in MODULES if room(path) == "core" for _, name in imports(path)}

@@ -95,7 +95,7 @@ def tell(
     beyond = np.zeros(steps.m) if final is None else np.nan_to_num(forward(np, layers, features(final))[0][:, 0])
     gain = advantages(steps, value, beyond, discount, trace, scale)
     standard = (gain - gain.mean()) / (gain.std() + 1e-8)
-    action, log_prob = steps.action, np.log(steps.propensity)
+    action, log_prob = steps.action, np.log(np.asarray(steps.propensity))
     if not problem.actions.discrete:
         low, high = np.asarray(problem.actions.low), np.asarray(problem.actions.high)
         half = (high - low) / 2

@@ -10,9 +10,7 @@ from understudy.core.steps import Steps
 from understudy.models.policies import Uniform
 from understudy.ope.following import following, next_probs, tell_time
 
-PROBLEM = Problem(
-    features=(Feature(name="x"),), actions=ActionSpace(names=("a", "b", "c")), discount=0.9, horizon=None
-)
+PROBLEM = Problem(features=(Feature(name="x"),), actions=ActionSpace(names=("a", "b", "c")), discount=0.9, horizon=None)
 STEPS = Steps(
     starts=np.array([0, 2, 3]), unit=np.arange(2, dtype=np.uint64), time=np.arange(3),
     context=np.arange(3, dtype=np.float32)[:, None], action=np.zeros(3, np.int32), reward=np.ones(3),

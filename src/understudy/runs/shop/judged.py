@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -118,7 +119,7 @@ def _different(config: Config, among: Sequence[Config]) -> str:
     return " ".join(f"{key}={config.settings[key]}" for key in keys) or config.run_id(0)[:4]
 
 
-def world_of(study: Study):
+def world_of(study: Study) -> Any:
     """The world that judges, of the first setting. Raises: ConfigError if it is not a shop."""
     config = study.plan.configs[0]
     if config.env != "retail":

@@ -9,7 +9,6 @@ import numpy as np
 from understudy import __version__
 from understudy.core.problem import Problem
 from understudy.envs.retail.metrics import Metrics, per_step, share_per_step
-from understudy.envs.retail.world import Retail
 from understudy.report.compare_model import Number
 from understudy.report.retail_model import Cell, Dot, Judgement, Policy, Segmentation, Shop, Size
 from understudy.runs.shop.customers import Groups, History, history
@@ -23,7 +22,7 @@ DOTS = 400  # customers drawn in the scatter
 
 def shop(study: Study) -> Shop:
     """The report's content. Raises: ConfigError, DataError where the study is none of a shop or kept no traces."""
-    world: Retail = world_of(study)
+    world = world_of(study)
     problem, config = world.problem, study.plan.configs[0]
     found = judged(study, problem, len(world.terms.catalogue.sizes))
     past = history(world, config.evaluate.episodes, study.plan.seeds[0])

@@ -72,8 +72,9 @@ def _uniform_log(recipe: bytes) -> Beside:
     name, settings, n, seed = msgspec.json.decode(recipe)
     world: Any = make_env(name, settings)
     policy = Uniform(world.problem.actions.k)
+    problem = world.problem
     if isinstance(world, Revealing):
-        return Beside(world.problem, *world.revealed(policy, n, seed))
+        return Beside(problem, *world.revealed(policy, n, seed))
     if world.problem.bandit:
         return Beside(world.problem, rollout(world, policy, n, seed=seed), None)
     limit = None if world.problem.horizon else ENDLESS

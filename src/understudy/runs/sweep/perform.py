@@ -207,7 +207,7 @@ def _judge(run: Run, policy: Any, notes: Notes) -> None:
 def _played(run: Run, policy: Any, notes: Notes) -> None:
     """Episodes in the world that judges: returns, whatever else it tells of them, and their steps where asked for."""
     config, seed = run.config, JUDGE + run.seed
-    world = make_env(config.env, config.judging)
+    world: Any = make_env(config.env, config.judging)
     told, beside = isinstance(world, Telling), bool(config.evaluate.by and not config.on)
     if world.problem.bandit or told or beside or config.evaluate.trace:
         steps = _steps(world, policy, config.evaluate.episodes, seed)
