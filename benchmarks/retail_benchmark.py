@@ -171,7 +171,7 @@ def delayed(quick: bool) -> dict[str, Any]:
     for name, guidance in (("dqn", 1.0), ("dqn_myopic", 0.0)):
         policies[name] = learner("dqn", settings | {"guidance": guidance}).fit(data, seed=0)
     for name, guidance in (("ppo", 1.0), ("ppo_myopic", 0.0)):
-        policies[name] = ppo(retail(**common), 3 * taught, 0, guidance=guidance)
+        policies[name] = ppo(retail(**common), taught, 0, guidance=guidance)
     judge = retail(**common, split="held_out")
     told = {name: judged(judge, policy, shops, 2)[0] for name, policy in policies.items()}
     pairs = [("dqn", "dqn_myopic"), ("ppo", "ppo_myopic"), ("dqn", "lin_ts"), ("ppo", "lin_ts")]
