@@ -157,7 +157,7 @@ publish(Path(sys.argv[1]), sys.argv[2])
 
 def test_a_killed_upload_leaves_no_artifact(server, tmp_path):
     """SIGKILL in the middle: there are files and no manifest, so nothing to fetch; the same line again completes it."""
-    manifest = artifact(tmp_path / "a", files=120)
+    manifest = artifact(tmp_path / "a", files=500)
     child = subprocess.Popen([sys.executable, "-c", PUBLISH, str(tmp_path / "a"), f"{CLOUD}/a"])
     until = time.monotonic() + 60
     while len(keys()) < 5 and time.monotonic() < until:

@@ -166,6 +166,7 @@ def test_an_element_out_of_time_is_queued_again_and_goes_on(tmp_path: Path, slur
         assert time.monotonic() < end
         time.sleep(0.1)
     assert executor.poll("q-1") == ("done", "waiting")
+    time.sleep(3)  # Slurm itself leaves two minutes between; a launch on a node that still cleans up is refused
     subprocess.run(["scontrol", "update", f"JobId={job}_0", "StartTime=now"], check=True)  # else minutes go by
     assert settled(executor, "q-1") == ("done", "done")
     assert executor.log("q-1", 0).split() == ["once"] and executor.log("q-1", 1).split() == ["begun", "begun"]
