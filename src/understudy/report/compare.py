@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from understudy.core.hashing import canonical
 from understudy.report import compare_words as say
 from understudy.report import words
 from understudy.report.compare_model import Comparison, Pair, Result
@@ -26,31 +25,14 @@ NOTES = {
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
-    """Write ``report.html``, ``report.md``, ``report.json``, ``pictures/*.png`` and ``*.svg``. Equal in, equal out.
-
-    Args:
-        folder: made if absent; files of an earlier report in it are replaced.
-
-    Returns the path of ``report.html``, which needs none of the other files.
-    """
-    from understudy.report import canvas
+    """The report of a folder; see ``report.folder.write_folder``."""
     from understudy.report.compare_pictures import compare_pictures
-    from understudy.report.pictures import WIDE
+    from understudy.report.folder import write_folder
 
-    gallery = folder / "pictures"
-    gallery.mkdir(parents=True, exist_ok=True)
-    for old in [*gallery.glob("*.png"), *gallery.glob("*.svg")]:
-        old.unlink()
-    for picture in compare_pictures(comparison):
-        with canvas.style():
-            (gallery / f"{picture.name}.png").write_bytes(canvas.png(picture.draw(WIDE), picture.title))
-            drawn = canvas.svg_file(picture.draw(WIDE), picture.name, picture.title, picture.alt)
-            (gallery / f"{picture.name}.svg").write_text(drawn, encoding="utf-8", newline="\n")
-    (folder / "report.json").write_bytes(canonical(comparison) + b"\n")
-    (folder / "report.md").write_text(compare_markdown(comparison), encoding="utf-8", newline="\n")
-    page = folder / "report.html"
-    page.write_text(_html(comparison), encoding="utf-8", newline="\n")
-    return page
+    pictures = compare_pictures(comparison)
+    return write_folder(
+        folder, comparison, pictures=pictures, markdown=compare_markdown(comparison), html=_html(comparison)
+    )
 
 
 def compare_markdown(c: Comparison) -> str:

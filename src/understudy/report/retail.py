@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from understudy.core.hashing import canonical
 from understudy.report.compare_model import Number
 from understudy.report.retail_model import Judgement, Policy, Shop
 from understudy.report.words import share
@@ -30,31 +29,12 @@ _BESIDE = ("Policy", "Estimator", "Estimate", "Interval", "Truth", "")
 
 
 def write_shop(s: Shop, folder: Path) -> Path:
-    """Write ``report.html``, ``report.md``, ``report.json``, ``pictures/*.png`` and ``*.svg``. Equal in, equal out.
-
-    Args:
-        folder: made if absent; files of an earlier report in it are replaced.
-
-    Returns the path of ``report.html``, which needs none of the other files.
-    """
-    from understudy.report import canvas
-    from understudy.report.pictures import WIDE
+    """The report of a folder; see ``report.folder.write_folder``."""
+    from understudy.report.folder import write_folder
     from understudy.report.retail_pictures import retail_pictures
 
-    gallery = folder / "pictures"
-    gallery.mkdir(parents=True, exist_ok=True)
-    for old in [*gallery.glob("*.png"), *gallery.glob("*.svg")]:
-        old.unlink()
-    for picture in retail_pictures(s):
-        with canvas.style():
-            (gallery / f"{picture.name}.png").write_bytes(canvas.png(picture.draw(WIDE), picture.title))
-            drawn = canvas.svg_file(picture.draw(WIDE), picture.name, picture.title, picture.alt)
-            (gallery / f"{picture.name}.svg").write_text(drawn, encoding="utf-8", newline="\n")
-    (folder / "report.json").write_bytes(canonical(s) + b"\n")
-    (folder / "report.md").write_text(shop_markdown(s), encoding="utf-8", newline="\n")
-    page = folder / "report.html"
-    page.write_text(_html(s), encoding="utf-8", newline="\n")
-    return page
+    pictures = retail_pictures(s)
+    return write_folder(folder, s, pictures=pictures, markdown=shop_markdown(s), html=_html(s))
 
 
 def headline(s: Shop) -> str:
